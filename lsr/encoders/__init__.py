@@ -1,0 +1,1 @@
+"""Encoders: text in, term weights out."""
