@@ -1,0 +1,122 @@
+"""Files of an index: arrays on disk, checksums, and writes that happen whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from lsr.index.errors import IndexProblem
+
+
+class ArrayWriter:
+    """Writes a one-dimensional ``.npy`` file whose length is known beforehand, piece by piece."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], length: int) -> None:
+        self._dtype = dtype
+        self._left = length
+        self._file = path.open("wb")
+        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
+        npy.write_array_header_1_0(self._file, header)  # type: ignore[arg-type]
+
+    def write(self, piece: NDArray[Any]) -> None:
+        """Append values."""
+        self._left -= len(piece)
+        # Not ndarray.tofile: it reports a full disk without saying that it was that.
+        self._file.write(np.ascontiguousarray(piece, self._dtype).data)
+
+    def close(self) -> None:
+        """Finish the file; its length must be what was announced."""
+        self._file.close()
+        if self._left:
+            raise RuntimeError(f"{self._file.name} is {self._left} values short")
+
+    def abort(self) -> None:
+        """Close the file, finished or not."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a whole one-dimensional array."""
+    writer = ArrayWriter(path, array.dtype, len(array))
+    writer.write(array)
+    writer.close()
+
+
+def map_array(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Map a one-dimensional array of a known type into memory, read-only.
+
+    Raises:
+        IndexProblem: where the file is missing, cut short, or of another type or shape.
+    """
+    damaged = f"{path} is damaged or missing; build the index again"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise IndexProblem(f"{damaged} ({error}).") from None
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != dtype:
+        raise IndexProblem(f"{damaged}.")
+    return np.asarray(array)
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if _HAS_FILE_DIGEST else _digest(file)
+
+
+def _digest(file: Any) -> str:
+    """``hashlib.file_digest`` for Python 3.10."""
+    digest = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+_HAS_FILE_DIGEST = hasattr(hashlib, "file_digest")
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and its sub-folders, in a fixed order."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path
+
+
+def synchronise(path: Path) -> None:
+    """Have the operating system put a file, or a folder's entries, on the disk itself."""
+    flags = os.O_RDONLY
+    if path.is_dir():
+        if os.name == "nt":  # Windows cannot open folders, and needs no such call.
+            return
+        flags |= getattr(os, "O_DIRECTORY", 0)
+    elif os.name == "nt":
+        flags = os.O_RDWR
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    synchronise(path.parent)

@@ -1,0 +1,290 @@
+"""An open index: one snapshot of segments, searched as one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lsr.index.errors import IndexProblem
+from lsr.index.files import checksum
+from lsr.index.hits import Hits, merge_hits
+from lsr.index.manifest import MANIFEST, Manifest
+from lsr.index.postings import Postings
+from lsr.index.segment import Segment
+from lsr.index.store import StoredDocument
+
+Algorithm = Literal["auto", "exhaustive", "vectorised"]
+
+# Loading Numba costs about as much as scoring this many postings in NumPy.
+_NUMBA_WORTH_POSTINGS = 20_000_000
+_QUERIES_A_TASK = 16
+
+
+class Contribution(NamedTuple):
+    """What one term earned a document: weight * impact = score, all float32 values."""
+
+    term_id: int
+    weight: float
+    impact: float
+    score: float
+
+
+class Index:
+    """A snapshot of an index, opened from its folder. Safe to use from several threads.
+
+    Opening maps files and checks that they fit together; it does not read postings. `verify`
+    checks every byte.
+
+    Raises:
+        IndexProblem: where the folder is missing, is no index, is newer than this program, or is
+            damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.manifest = Manifest.read(self.folder)
+        self._segments: list[Segment] = []
+        for file in self.manifest.files:
+            path = self.folder / file.path
+            try:
+                size = path.stat().st_size
+            except OSError:
+                raise IndexProblem(f"{path} is missing; build the index again.") from None
+            if size != file.bytes:
+                raise IndexProblem(
+                    f"{path} is damaged: it has {size:,} bytes instead of {file.bytes:,}; build the index again."
+                )
+        base = 0
+        for entry in self.manifest.segments:
+            segment = Segment.open(self.folder / "segments" / entry.name, entry, base, self.manifest.grid)
+            if segment.postings.posting_count != entry.postings:
+                raise IndexProblem(f"{segment.folder} is damaged: it does not hold what {MANIFEST} says.")
+            self._segments.append(segment)
+            base += entry.documents
+        self.document_count = base
+        self.vocabulary_size = self.manifest.vocabulary_size
+
+    # Statistics
+
+    @property
+    def postings(self) -> list[Postings]:
+        """The posting arrays of each segment."""
+        return [segment.postings for segment in self._segments]
+
+    @property
+    def posting_count(self) -> int:
+        """Postings in all segments."""
+        return sum(postings.posting_count for postings in self.postings)
+
+    def document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of documents that hold each term, shape (terms,)."""
+        total = np.zeros(len(term_ids), np.int64)
+        for postings in self.postings:
+            total += postings.document_frequencies(np.asarray(term_ids, np.int64))
+        return total
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes on disk of postings, of documents and terms, of the rest, and of all."""
+        sizes = {"postings": 0, "texts": 0, "other": (self.folder / MANIFEST).stat().st_size}
+        for file in self.manifest.files:
+            if file.path.endswith(".sqlite"):
+                sizes["texts"] += file.bytes
+            elif file.path.startswith("segments/"):
+                sizes["postings"] += file.bytes
+            else:
+                sizes["other"] += file.bytes
+        sizes["total"] = sum(sizes.values())
+        return sizes
+
+    # Searching
+
+    def search(
+        self, queries: sparse.csr_array, k: int = 10, *, threads: int = 1, algorithm: Algorithm = "auto"
+    ) -> list[Hits]:
+        """Return the k best documents of each query, exactly.
+
+        The score of a document is the float32 sum, in ascending term id, of
+        float32(weight * impact). Every algorithm and thread count returns the same documents,
+        scores and order; equal scores are ordered by the earlier document.
+
+        Args:
+            queries: query weights, shape (queries, vocabulary), finite and at least 0.
+            k: hits wanted, at least 1; more than there are documents is allowed.
+            threads: queries are spread over this many threads.
+            algorithm: ``exhaustive`` (Numba), ``vectorised`` (NumPy, for a cold start), or
+                ``auto``.
+
+        Raises:
+            IndexProblem: for a weight below 0, NaN or infinite, or k below 1.
+        """
+        if k < 1:
+            raise IndexProblem(f"k is the number of results wanted and at least 1, not {k}.")
+        starts, terms, weights = _query_parts(queries)
+        if algorithm == "auto":
+            algorithm = self._choose(terms)
+        count = len(starts) - 1
+
+        def run(first: int, last: int) -> list[Hits]:
+            low, high = starts[first], starts[last]
+            part = (starts[first : last + 1] - low, terms[low:high], weights[low:high])
+            return self._search_part(*part, k, algorithm)
+
+        if threads <= 1 or count <= 1:
+            return run(0, count)
+        size = max(1, min(_QUERIES_A_TASK, -(-count // threads)))
+        bounds = [(first, min(first + size, count)) for first in range(0, count, size)]
+        with ThreadPoolExecutor(threads) as pool:
+            return [hits for part in pool.map(lambda bound: run(*bound), bounds) for hits in part]
+
+    def _choose(self, terms: NDArray[np.int64]) -> Algorithm:
+        """Take NumPy where Numba is not loaded and would cost more to load than it saves."""
+        if "numba" in sys.modules:
+            return "exhaustive"
+        touched = int(self.document_frequencies(terms).sum())
+        return "exhaustive" if touched > _NUMBA_WORTH_POSTINGS else "vectorised"
+
+    def _search_part(
+        self,
+        starts: NDArray[np.int64],
+        terms: NDArray[np.int64],
+        weights: NDArray[np.float32],
+        k: int,
+        algorithm: Algorithm,
+    ) -> list[Hits]:
+        if algorithm == "exhaustive":
+            from lsr.index.exhaustive import search_exhaustive as search
+        elif algorithm == "vectorised":
+            from lsr.index.vectorised import search_vectorised as search
+        else:
+            raise ValueError(f"unknown algorithm {algorithm!r}")
+        per_segment = []
+        for segment in self._segments:
+            found, _ = search(segment.postings, starts, terms, weights, k)
+            per_segment.append([Hits(hits.documents + segment.base, hits.scores) for hits in found])
+        if not per_segment:
+            return [Hits(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in starts[1:]]
+        return [merge_hits(list(parts), k) for parts in zip(*per_segment, strict=True)]
+
+    def explain(self, query: sparse.csr_array, document: int) -> list[Contribution]:
+        """Return what each query term earned a document, in ascending term id, for a query of one row.
+
+        The float32 sum of the contributions, in this order, is the document's score.
+        """
+        _, terms, weights = _query_parts(query)
+        segment = self._segment_of(document)
+        parts = []
+        for term, weight in zip(terms.tolist(), weights, strict=True):
+            impact = np.float32(segment.postings.impact(term, document - segment.base))
+            if impact > 0:
+                parts.append(Contribution(term, float(weight), float(impact), float(weight * impact)))
+        return parts
+
+    # Documents and terms
+
+    def _segment_of(self, document: int) -> Segment:
+        for segment in reversed(self._segments):
+            if segment.base <= document < self.document_count:
+                return segment
+        raise IndexError(f"document {document} of {self.document_count}")
+
+    def documents(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[StoredDocument]:
+        """Return stored documents, in the order asked for."""
+        wanted = [int(number) for number in numbers]
+        found: dict[int, StoredDocument] = {}
+        for segment in self._segments:
+            local = [n - segment.base for n in wanted if self._segment_of(n) is segment]
+            for number, document in segment.store.documents(local).items():
+                found[number + segment.base] = document._replace(number=number + segment.base)
+        return [found[number] for number in wanted]
+
+    def document_ids(self, numbers: NDArray[np.int64]) -> list[str]:
+        """Return the ids of documents, in the order asked for."""
+        found: dict[int, str] = {}
+        wanted = [int(number) for number in numbers]
+        for segment in self._segments:
+            local = [n - segment.base for n in wanted if self._segment_of(n) is segment]
+            # Many at once are read faster in one go than one by one.
+            if len(local) * 8 > segment.postings.document_count:
+                ids = dict(enumerate(segment.store.all_ids()))
+            else:
+                ids = segment.store.ids(local)
+            found.update((n + segment.base, ids[n]) for n in local)
+        return [found[number] for number in wanted]
+
+    def terms(self, term_ids: NDArray[np.int64]) -> list[str]:
+        """Return the strings of term ids, in the order asked for; ``#ID`` for one that has no string."""
+        found: dict[int, str] = {}
+        for segment in self._segments:
+            found.update(segment.store.terms(np.asarray(term_ids, np.int64)))
+        return [found.get(term, f"#{term}") for term in np.asarray(term_ids).tolist()]
+
+    def term_ids(self, terms: Sequence[str]) -> NDArray[np.int64]:
+        """Return the ids of term strings, -1 for one that is unknown, shape (terms,)."""
+        found: dict[str, int] = {}
+        for segment in self._segments:
+            for term, term_id in segment.store.term_ids(list(dict.fromkeys(terms))).items():
+                found.setdefault(term, term_id)
+        return np.array([found.get(term, -1) for term in terms], np.int64)
+
+    # Upkeep
+
+    @property
+    def encoder_folder(self) -> Path:
+        """Where the query side of the index's encoder is kept."""
+        return self.folder / str(self.manifest.encoder["folder"])
+
+    def verify(self) -> int:
+        """Compare every byte with its checksum and return the number of bytes read.
+
+        Raises:
+            IndexProblem: naming the first file that changed.
+        """
+        for file in self.manifest.files:
+            path = self.folder / file.path
+            try:
+                same = checksum(path) == file.sha256
+            except OSError as error:
+                raise IndexProblem(f"{path} cannot be read: {error.strerror}.") from None
+            if not same:
+                raise IndexProblem(f"{path} is damaged: its checksum does not match; build the index again.")
+        return sum(file.bytes for file in self.manifest.files)
+
+    def close(self) -> None:
+        """Close the stores. Arrays stay mapped until the last reference to them is gone."""
+        for segment in self._segments:
+            segment.store.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _query_parts(
+    queries: sparse.csr_array,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Return a query batch as CSR parts, checked, ascending in term id, without zeros."""
+    queries = sparse.csr_array(queries, dtype=np.float32)
+    good = (queries.data >= 0) & (queries.data < np.inf)
+    if not good.all():
+        worst = queries.data[~good][0]
+        raise IndexProblem(f"A query has the term weight {worst}; weights are finite and not below 0.")
+    if not queries.has_canonical_format or not queries.data.all():
+        queries = queries.copy()
+        queries.sum_duplicates()
+        queries.eliminate_zeros()
+    return queries.indptr.astype(np.int64), queries.indices.astype(np.int64), queries.data

@@ -1,0 +1,151 @@
+"""The manifest: what an index is made of. Replacing this one file is what commits a change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lsr.index.errors import IndexProblem
+from lsr.index.files import checksum, files_below
+from lsr.index.grid import ImpactGrid
+from lsr.index.weighting import Bm25Weighting
+
+FORMAT = "lsr-index"
+VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One immutable file: its path relative to the index, size in bytes and SHA-256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SegmentEntry:
+    """One immutable segment; `quantisation` states what the impact grid cost."""
+
+    name: str
+    documents: int
+    postings: int
+    quantisation: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about an index that is not in its arrays.
+
+    `encoder` describes the encoder that filled the index: its name, fingerprint and settings, and
+    under ``folder`` where its query side lies.
+    """
+
+    created: str
+    vocabulary_size: int
+    grid: ImpactGrid
+    weighting: Bm25Weighting | None
+    encoder: dict[str, Any]
+    segments: tuple[SegmentEntry, ...]
+    files: tuple[FileEntry, ...]
+    stored_texts: bool = True
+    version: int = field(default=VERSION)
+
+    def to_bytes(self) -> bytes:
+        """Return the JSON text, with a checksum of itself."""
+        body = {
+            "format": FORMAT,
+            "version": self.version,
+            "created": self.created,
+            "vocabulary_size": self.vocabulary_size,
+            "grid": self.grid.as_dict(),
+            "weighting": self.weighting.as_dict() if self.weighting else {"kind": "impact"},
+            "stored_texts": self.stored_texts,
+            "encoder": self.encoder,
+            "segments": [vars(segment) for segment in self.segments],
+            "files": [vars(file) for file in self.files],
+        }
+        body["checksum"] = _body_checksum(body)
+        return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read the manifest of an index.
+
+        Raises:
+            IndexProblem: where the folder is no index, its format is newer than this program, or
+                the manifest is damaged.
+        """
+        path = folder / MANIFEST
+        if not folder.exists():
+            raise IndexProblem(f"There is no index at {folder}; build one with: lsr index CORPUS -o {folder}")
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise IndexProblem(
+                f"{folder} is not an index (it has no {MANIFEST}); build one with: lsr index CORPUS -o INDEX"
+            ) from None
+        except OSError as error:
+            raise IndexProblem(f"{path} cannot be read: {error.strerror}.") from None
+        damaged = IndexProblem(f"{path} is damaged; build the index again.")
+        try:
+            body = json.loads(content)
+        except ValueError:
+            raise damaged from None
+        if not isinstance(body, dict) or body.get("format") != FORMAT:
+            raise IndexProblem(f"{folder} is not an index: {MANIFEST} is not of the format {FORMAT!r}.")
+        version = body.get("version")
+        if not isinstance(version, int) or version < 1:
+            raise damaged
+        if version > VERSION:
+            raise IndexProblem(
+                f"{folder} has index format {version}, and this program reads formats up to {VERSION}; "
+                "update it with: pip install --upgrade lsr-search"
+            )
+        if body.pop("checksum", None) != _body_checksum(body):
+            raise damaged
+        try:
+            return cls._from_body(body)
+        except (KeyError, TypeError, ValueError):
+            raise damaged from None
+
+    @classmethod
+    def _from_body(cls, body: dict[str, Any]) -> Manifest:
+        weighting = dict(body["weighting"])
+        kind = weighting.pop("kind")
+        if kind not in ("impact", "bm25"):
+            raise ValueError(kind)
+        files = tuple(FileEntry(**entry) for entry in body["files"])
+        # An index from a stranger must not make us read outside its folder.
+        for name in [file.path for file in files] + [f"segments/{entry['name']}" for entry in body["segments"]]:
+            parts = Path(name).parts
+            if Path(name).is_absolute() or ".." in parts or "\\" in name or ":" in name:
+                raise ValueError(name)
+        return cls(
+            created=body["created"],
+            vocabulary_size=int(body["vocabulary_size"]),
+            grid=ImpactGrid(**body["grid"]),
+            weighting=Bm25Weighting(**weighting) if kind == "bm25" else None,
+            encoder=dict(body["encoder"]),
+            segments=tuple(SegmentEntry(**entry) for entry in body["segments"]),
+            files=files,
+            stored_texts=bool(body["stored_texts"]),
+            version=body["version"],
+        )
+
+
+def _body_checksum(body: dict[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def file_entries(folder: Path, below: Path) -> tuple[FileEntry, ...]:
+    """Describe the files of a sub-folder of an index, with checksums."""
+    return tuple(
+        FileEntry(path.relative_to(folder).as_posix(), path.stat().st_size, checksum(path))
+        for path in files_below(below)
+    )
