@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 IdfSource = Literal["training", "corpus"]
+
+
+class TermSpan(NamedTuple):
+    """One occurrence of a vocabulary term in a text: ``text[start:end]`` yielded `term`."""
+
+    start: int
+    end: int
+    term: str
 
 
 @runtime_checkable
@@ -51,6 +59,13 @@ class QueryEncoder(Protocol):
 
         `statistics` are those of the index to be searched: encoders with a corpus IDF or a
         vocabulary that grew with the corpus need them.
+        """
+
+    def term_spans(self, text: str) -> list[TermSpan]:
+        """Return where the terms of a text stand in it, in reading order.
+
+        For marking matches in snippets and telling a text's own terms from expansions; terms that
+        never enter a query (stop words, special tokens) are left out.
         """
 
 

@@ -1,0 +1,158 @@
+"""From a query text to ranked documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lsr.encoders.base import QueryEncoder
+from lsr.encoders.external import vectors_to_rows
+from lsr.encoders.loading import load_query_encoder
+from lsr.encoders.options import EncoderOptions
+from lsr.errors import UserError
+from lsr.index import Hits, Index
+from lsr.index.index import Algorithm
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One result: the stored document and its score. `text` is None where texts were not stored."""
+
+    number: int
+    id: str
+    score: float
+    title: str
+    text: str | None
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TermScore:
+    """What one term earned a result: weight (query) * impact (document) = score.
+
+    `in_query` and `in_document` say whether the text itself holds the term; where one does not, the
+    encoder added the term: it is an expansion.
+    """
+
+    term: str
+    weight: float
+    impact: float
+    score: float
+    in_query: bool
+    in_document: bool
+
+
+class Searcher:
+    """An index and the query side of the encoder that filled it.
+
+    Args:
+        folder: the index.
+        encoder: None takes the query side kept in the index. A name, path or encoder is compared
+            with the one that filled the index.
+        options: ``idf``, ``device``, ``threads`` and the like for encoding queries.
+        threads: a batch of queries is spread over this many threads.
+
+    Raises:
+        lsr.index.IndexProblem: where the folder is no index, or damaged.
+        UserError: where the encoder is not the one that filled the index.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        encoder: str | Path | QueryEncoder | None = None,
+        options: EncoderOptions | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.index = Index(folder)
+        self.threads = threads
+        options = options or EncoderOptions()
+        if encoder is None:
+            self.encoder: QueryEncoder = load_query_encoder(self.index.encoder_folder, options)
+        elif isinstance(encoder, (str, Path)):
+            self.encoder = self._matching(encoder, options)
+        else:
+            self.encoder = encoder
+
+    def _matching(self, encoder: str | Path, options: EncoderOptions) -> QueryEncoder:
+        """Load a named encoder if it is the one that filled the index."""
+        from lsr.encoders import load_encoder
+
+        filled_by = self.index.manifest.encoder
+        loaded = load_encoder(encoder, options)
+        if loaded.fingerprint() != filled_by["fingerprint"]:
+            raise UserError(
+                f"{self.index.folder} was filled by the encoder {filled_by['name']}, and {encoder} is not the same "
+                "(other weights, tokenizer or settings); leave out --encoder, or index the corpus with it."
+            )
+        return load_query_encoder(self.index.encoder_folder, options)
+
+    def encode_queries(self, texts: Sequence[str]) -> sparse.csr_array:
+        """Return query weights, shape (texts, vocabulary)."""
+        return self.encoder.encode_queries(texts, self.index)
+
+    def vector_queries(self, vectors: Sequence[Mapping[str, float]]) -> sparse.csr_array:
+        """Return queries given as term-to-weight mappings, shape (vectors, vocabulary)."""
+        return vectors_to_rows(vectors, self.index)
+
+    def search_weights(
+        self, queries: sparse.csr_array, k: int = 10, *, algorithm: Algorithm = "auto"
+    ) -> list[Hits]:
+        """Return the k best documents of each query as arrays of numbers and scores."""
+        return self.index.search(queries, k, threads=self.threads, algorithm=algorithm)
+
+    def search(self, query: str, k: int = 10) -> list[Hit]:
+        """Return the k best documents of one query, best first."""
+        return self.hits(self.search_weights(self.encode_queries([query]), k)[0])
+
+    def hits(self, found: Hits) -> list[Hit]:
+        """Return the stored documents of a search's result."""
+        documents = self.index.documents(found.documents)
+        return [
+            Hit(d.number, d.id, score, d.title, d.text, d.metadata)
+            for d, score in zip(documents, found.scores.tolist(), strict=True)
+        ]
+
+    def document_ids(self, numbers: NDArray[np.int64]) -> list[str]:
+        """Return the ids of documents by number."""
+        return self.index.document_ids(numbers)
+
+    def explain(self, query: str, hit: Hit, weights: sparse.csr_array | None = None) -> list[TermScore]:
+        """Return what each term earned a result, the most first.
+
+        `weights` are the query's, where they are known already, shape (1, vocabulary).
+        """
+        weights = self.encode_queries([query]) if weights is None else weights
+        parts = self.index.explain(weights, hit.number)
+        terms = self.index.terms(np.array([part.term_id for part in parts], np.int64))
+        text = f"{hit.title}\n{hit.text or ''}"
+        own = {span.term for span in self.encoder.term_spans(text)}
+        asked = {span.term for span in self.encoder.term_spans(query)}
+        scores = [
+            TermScore(term, part.weight, part.impact, part.score, term in asked, term in own)
+            for term, part in zip(terms, parts, strict=True)
+        ]
+        return sorted(scores, key=lambda score: -score.score)
+
+    def close(self) -> None:
+        """Close the index."""
+        self.index.close()
+
+    def __enter__(self) -> Searcher:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
