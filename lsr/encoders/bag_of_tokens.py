@@ -1,0 +1,151 @@
+"""Queries without a model: each distinct piece with a weight from a table, or from the corpus.
+
+The query side of inference-free encoders (arXiv 2411.04403), where the weight is the piece's IDF,
+and of SPLADE-doc (arXiv 2109.10086), where it is 1. Loads neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from tokenizers import Tokenizer
+
+from lsr.encoders.base import CorpusStatistics, IdfSource
+from lsr.encoders.idf import corpus_idf
+from lsr.encoders.sparse_rows import from_lists, keep_heaviest
+from lsr.encoders.tokenization import piece_sets, read_tokenizer
+from lsr.errors import UserError
+
+_TOKENIZER = "query_tokenizer.json"
+_TABLE = "query_weights.npy"
+_RECORD = "query_encoder.json"
+
+
+class BagOfTokensQueryEncoder:
+    """Weights a query's distinct pieces from a table of shape (vocabulary,).
+
+    Pieces whose table weight is 0 or less (special tokens under the rule ``zero``, tokens that
+    ``idf.json`` leaves out) never enter a query. With ``idf="corpus"`` the others get the IDF of
+    the corpus that is searched in place of their table weight.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        table: NDArray[np.float32],
+        *,
+        kind: str = "inference-free",
+        idf: IdfSource = "training",
+        max_length: int | None = None,
+        max_terms: int | None = None,
+        prompt: str = "",
+    ) -> None:
+        if idf == "corpus" and kind == "splade-doc":
+            raise UserError(
+                "--idf corpus does not fit a splade-doc encoder, whose query weights are 1; "
+                "leave it out, or load the model with --encoder-option kind=inference-free."
+            )
+        self._tokenizer = tokenizer
+        self._table = table
+        self._kind = kind
+        self._idf: IdfSource = idf
+        self._max_length = max_length
+        self._max_terms = max_terms
+        self._prompt = prompt
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes the output, as JSON values."""
+        return {
+            "kind": self._kind,
+            "idf": self._idf,
+            "max_length": self._max_length,
+            "max_terms": self._max_terms,
+            "prompt": self._prompt,
+        }
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The width of a query batch."""
+        return int(self._table.size)
+
+    @property
+    def table(self) -> NDArray[np.float32]:
+        """The weight of each term where it occurs, shape (vocabulary,)."""
+        return self._table
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of queries."""
+        return self._tokenizer
+
+    def encode_queries(
+        self, texts: Sequence[str], statistics: CorpusStatistics | None = None
+    ) -> sparse.csr_array:
+        """Return query weights, shape (texts, vocabulary).
+
+        `statistics` are needed with ``idf="corpus"`` only; without them that is a `UserError`.
+        """
+        pieces = piece_sets(self._tokenizer, [self._prompt + text for text in texts], self._max_length)
+        width = self.vocabulary_size
+        pieces = [ids[ids < width] for ids in pieces]
+        pieces = [ids[self._table[ids] > 0] for ids in pieces]
+        if self._idf == "corpus":
+            values = self._corpus_weights(pieces, statistics)
+        else:
+            values = [self._table[ids] for ids in pieces]
+        return keep_heaviest(from_lists(pieces, values, width), self._max_terms)
+
+    def own_terms(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return the ids of the pieces that each text itself holds; its other terms are expansions."""
+        return piece_sets(self._tokenizer, texts, None)
+
+    def _corpus_weights(
+        self, pieces: list[NDArray[np.int64]], statistics: CorpusStatistics | None
+    ) -> list[NDArray[np.float32]]:
+        if statistics is None:
+            raise UserError("--idf corpus weighs queries by the documents of an index; name an index, or use --idf training.")
+        if statistics.vocabulary_size != self.vocabulary_size:
+            raise UserError(
+                f"the encoder has {self.vocabulary_size} terms and the index {statistics.vocabulary_size}; "
+                "search with the encoder that built the index."
+            )
+        distinct = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *pieces]))
+        frequencies = np.asarray(statistics.document_frequencies(distinct), dtype=np.int64)
+        weights = corpus_idf(statistics.document_count, frequencies)
+        return [weights[np.searchsorted(distinct, ids)] for ids in pieces]
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer, the table and the settings into `folder`."""
+        self._tokenizer.save(str(folder / _TOKENIZER), pretty=False)
+        np.save(folder / _TABLE, self._table, allow_pickle=False)
+        record = {"format": 1, **self.settings}
+        (folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(
+        cls, folder: Path, record: dict[str, Any], idf: IdfSource | None = None
+    ) -> BagOfTokensQueryEncoder:
+        """Load what `save` wrote; `record` is the parsed ``query_encoder.json``, `idf` wins over it."""
+        path = folder / _TABLE
+        try:
+            table = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read ({error}); build the index again.") from None
+        if table.ndim != 1 or table.dtype != np.float32:
+            raise UserError(f"{path} is not one row of float32 weights; build the index again.")
+        return cls(
+            read_tokenizer(folder / _TOKENIZER),
+            table,
+            kind=record["kind"],
+            idf=idf or record.get("idf", "training"),
+            max_length=record.get("max_length"),
+            max_terms=record.get("max_terms"),
+            prompt=record.get("prompt", ""),
+        )

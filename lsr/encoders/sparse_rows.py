@@ -1,0 +1,78 @@
+"""Rows of term weights: from dense to CSR, keeping the heaviest terms, the maximum of windows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+
+def from_dense(weights: NDArray[np.float32]) -> sparse.csr_array:
+    """Return the positive entries of `weights`, shape (texts, vocabulary), as float32 CSR."""
+    rows, columns = np.nonzero(weights > 0)
+    indptr = np.zeros(weights.shape[0] + 1, dtype=np.int64)
+    np.cumsum(np.bincount(rows, minlength=weights.shape[0]), out=indptr[1:])
+    return _csr(weights[rows, columns], columns, indptr, weights.shape[1])
+
+
+def from_lists(
+    indices: list[NDArray[np.int64]], values: list[NDArray[np.float32]], width: int
+) -> sparse.csr_array:
+    """Return one row per list entry; indices ascend within a row, values at or below 0 are dropped."""
+    kept = [value > 0 for value in values]
+    indptr = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum([int(k.sum()) for k in kept], out=indptr[1:])
+    empty_i, empty_v = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+    columns = np.concatenate([empty_i, *(i[k] for i, k in zip(indices, kept, strict=True))])
+    data = np.concatenate([empty_v, *(v[k] for v, k in zip(values, kept, strict=True))])
+    return _csr(data, columns, indptr, width)
+
+
+def keep_heaviest(weights: sparse.csr_array, limit: int | None) -> sparse.csr_array:
+    """Keep the `limit` largest weights of each row; among equal ones the lower term id stays."""
+    lengths = np.diff(weights.indptr)
+    if limit is None or not lengths.size or lengths.max() <= limit:
+        return weights
+    rows = np.repeat(np.arange(weights.shape[0]), lengths)
+    order = np.lexsort((weights.indices, -weights.data, rows))
+    rank = np.arange(order.size) - weights.indptr[rows]
+    chosen = np.sort(order[rank < limit])
+    indptr = np.zeros(weights.shape[0] + 1, dtype=np.int64)
+    np.cumsum(np.minimum(lengths, limit), out=indptr[1:])
+    return _csr(weights.data[chosen], weights.indices[chosen], indptr, weights.shape[1])
+
+
+def maximum_by_owner(
+    weights: sparse.csr_array, owners: NDArray[np.int64], owner_count: int
+) -> sparse.csr_array:
+    """Return, for each owner, every term's maximum over the rows that it owns.
+
+    `owners` holds an owner below `owner_count` for each row of `weights`, in any order.
+    """
+    rows = np.repeat(owners, np.diff(weights.indptr))
+    order = np.lexsort((weights.indices, rows))
+    rows, columns, data = rows[order], weights.indices[order], weights.data[order]
+    if rows.size:
+        starts = np.flatnonzero(np.r_[True, (np.diff(rows) != 0) | (np.diff(columns) != 0)])
+        rows, columns, data = rows[starts], columns[starts], np.maximum.reduceat(data, starts)
+    indptr = np.zeros(owner_count + 1, dtype=np.int64)
+    np.cumsum(np.bincount(rows, minlength=owner_count), out=indptr[1:])
+    return _csr(data, columns, indptr, weights.shape[1])
+
+
+def stacked(parts: list[sparse.csr_array], width: int) -> sparse.csr_array:
+    """Return the rows of all `parts` one below another; with no parts, shape (0, width)."""
+    if not parts:
+        return sparse.csr_array((0, width), dtype=np.float32)
+    return sparse.csr_array(sparse.vstack(parts, format="csr", dtype=np.float32))
+
+
+def _csr(
+    data: NDArray[np.float32], indices: NDArray[np.int64], indptr: NDArray[np.int64], width: int
+) -> sparse.csr_array:
+    matrix = sparse.csr_array(
+        (data.astype(np.float32, copy=False), indices.astype(np.int32, copy=False), indptr),
+        shape=(indptr.size - 1, width),
+    )
+    matrix.has_sorted_indices = True
+    return matrix
