@@ -21,56 +21,18 @@ from typing import Any
 from lsr.corpus.document import Document
 from lsr.corpus.report import ReadReport
 
-_SKIPPED_FOLDERS = frozenset(
-    [
-        "test",
-        "tests",
-        "idle_test",
-        "idlelib",
-        "lib2to3",
-        "site-packages",
-        "dist-packages",
-        "__pycache__",
-        "ensurepip",
-        "turtledemo",
-        "lib-dynload",
-        "pydoc_data",
-    ]
+# fmt: off
+_SKIPPED_FOLDERS = frozenset((
+    "test", "tests", "idle_test", "idlelib", "lib2to3", "site-packages", "dist-packages", "__pycache__",
+    "ensurepip", "turtledemo", "lib-dynload", "pydoc_data",
+))
+_C_MODULES = (
+    "builtins", "array", "binascii", "bisect", "cmath", "collections", "datetime", "decimal", "errno",
+    "functools", "gc", "heapq", "io", "itertools", "marshal", "math", "operator", "os", "pickle",
+    "random", "select", "signal", "socket", "sqlite3", "struct", "sys", "threading", "time", "types",
+    "unicodedata", "weakref", "zlib",
 )
-_C_MODULES = [
-    "builtins",
-    "array",
-    "binascii",
-    "bisect",
-    "cmath",
-    "collections",
-    "datetime",
-    "decimal",
-    "errno",
-    "functools",
-    "gc",
-    "heapq",
-    "io",
-    "itertools",
-    "marshal",
-    "math",
-    "operator",
-    "os",
-    "pickle",
-    "random",
-    "select",
-    "signal",
-    "socket",
-    "sqlite3",
-    "struct",
-    "sys",
-    "threading",
-    "time",
-    "types",
-    "unicodedata",
-    "weakref",
-    "zlib",
-]
+# fmt: on
 
 
 def list_sources() -> list[tuple[str, Path]]:

@@ -45,7 +45,7 @@ def read_queries(path: str | Path, encoding: str = "utf-8") -> list[Query]:
             if query.id in lines_by_id:
                 first = lines_by_id[query.id]
                 raise UserError(
-                    f"{name}:{number}: the query id {query.id!r} is already that of line {first}; ids must differ."
+                    f"{name}:{number}: the query id {query.id!r} is that of line {first} already; ids differ."
                 )
             lines_by_id[query.id] = number
             queries.append(query)

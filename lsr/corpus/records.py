@@ -108,7 +108,7 @@ def checked_text(value: Any, name: str) -> str:
 
 
 def checked_vector(value: Any) -> dict[str, float]:
-    """Return term weights without those that are 0 in float32; weights are finite, at least 0 and fit float32."""
+    """Return term weights, finite, at least 0 and within float32, less those that round to 0 there."""
     if not isinstance(value, Mapping):
         raise BadDocument(f"{VECTOR_FIELD!r} is {_kind(value)}, not an object of terms and weights")
     weights = value.values()

@@ -19,8 +19,8 @@ from lsr.errors import UserError
 PYTHON_DOCS = "python-docs"
 
 UNDERSTOOD = (
-    "a corpus is a .jsonl, .csv, .tsv (each also as .gz or .zst) or .parquet file, a .txt, .md, .rst or .html "
-    "file or a folder of them, a BEIR folder, an ir_datasets id, python-docs, or - for standard input"
+    "a corpus is a .jsonl, .csv, .tsv (each also as .gz or .zst) or .parquet file, a .txt, .md, .rst or "
+    ".html file or a folder of them, a BEIR folder, an ir_datasets id, python-docs, or - for standard input"
 )
 
 _COMPRESSED = (".gz", ".zst", ".zstd")
