@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import sqlite3
 import sys
 from collections.abc import Sequence
 
 import lsr
 from lsr.errors import UserError
+from lsr.index.errors import IndexProblem
 
 # Each module offers add_parser(subparsers) and run(args) -> exit status, and imports nothing heavy
 # at its top.
@@ -39,9 +42,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, or 2 after a mistake of the user's."""
     args = build_parser().parse_args(argv)
+    # JSON and snippets hold any character; a terminal or pipe of another encoding gets what it can show.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         return int(args.run(args))
-    except UserError as error:
+    except (UserError, IndexProblem) as error:
         print(f"lsr: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -49,8 +56,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`lsr search ... | head`): not an error.
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError:
+        print("lsr: memory ran out; try a smaller --batch-size.", file=sys.stderr)
+        return 2
+    except (OSError, sqlite3.OperationalError) as error:
+        print(f"lsr: {_told(error)}; nothing was changed.", file=sys.stderr)
+        return 2
+
+
+def _told(error: Exception) -> str:
+    """Return what the operating system refused, in words."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{(error.strerror or str(error)).rstrip('.')}"
+    return str(error)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from tokenizers import Tokenizer
 
-from lsr.encoders.base import CorpusStatistics, IdfSource
+from lsr.encoders.base import CorpusStatistics, IdfSource, TermSpan
 from lsr.encoders.idf import corpus_idf
 from lsr.encoders.sparse_rows import from_lists, keep_heaviest
+from lsr.encoders.spans import piece_spans
 from lsr.encoders.tokenization import piece_sets, read_tokenizer
 from lsr.errors import UserError
 
@@ -110,7 +111,9 @@ class BagOfTokensQueryEncoder:
         self, pieces: list[NDArray[np.int64]], statistics: CorpusStatistics | None
     ) -> list[NDArray[np.float32]]:
         if statistics is None:
-            raise UserError("--idf corpus weighs queries by the documents of an index; name an index, or use --idf training.")
+            raise UserError(
+                "--idf corpus weighs queries by the documents of an index; name an index, or use --idf training."
+            )
         if statistics.vocabulary_size != self.vocabulary_size:
             raise UserError(
                 f"the encoder has {self.vocabulary_size} terms and the index {statistics.vocabulary_size}; "
@@ -120,6 +123,17 @@ class BagOfTokensQueryEncoder:
         frequencies = np.asarray(statistics.document_frequencies(distinct), dtype=np.int64)
         weights = corpus_idf(statistics.document_count, frequencies)
         return [weights[np.searchsorted(distinct, ids)] for ids in pieces]
+
+    def term_spans(self, text: str) -> list[TermSpan]:
+        """Return where the pieces of a text stand in it, those that never enter a query left out."""
+        width = self.vocabulary_size
+        return [
+            span
+            for span in piece_spans(self._tokenizer, text)
+            if (number := self._tokenizer.token_to_id(span.term)) is not None
+            and number < width
+            and self._table[number] > 0
+        ]
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer, the table and the settings into `folder`."""

@@ -35,7 +35,9 @@ class ExternalQueryEncoder:
     ) -> sparse.csr_array:
         """Return query weights, shape (texts, vocabulary of the index)."""
         if statistics is None:
-            raise UserError("Term ids of an index of external vectors are known to the index alone; name one.")
+            raise UserError(
+                "Term ids of an index of external vectors are known to the index alone; name one."
+            )
         return vectors_to_rows([Counter(text.split()) for text in texts], statistics)
 
     def term_spans(self, text: str) -> list[TermSpan]:

@@ -17,7 +17,7 @@ from scipy import sparse
 from tokenizers import Encoding, Tokenizer
 
 from lsr.encoders.bag_of_tokens import BagOfTokensQueryEncoder
-from lsr.encoders.base import CorpusStatistics
+from lsr.encoders.base import CorpusStatistics, TermSpan
 from lsr.encoders.batching import POOLED_NUMBERS, MemoryGuard, token_batches
 from lsr.encoders.checkpoint import Checkpoint, open_checkpoint
 from lsr.encoders.device import choose_device
@@ -27,7 +27,14 @@ from lsr.encoders.options import EncoderOptions
 from lsr.encoders.pooling import pooled_weights
 from lsr.encoders.query_table import query_side
 from lsr.encoders.sparse_rows import keep_heaviest, maximum_by_owner, stacked
-from lsr.encoders.tokenization import load_tokenizer, piece_sets, saved_max_length, special_token_ids, terms_by_id
+from lsr.encoders.spans import piece_spans
+from lsr.encoders.tokenization import (
+    load_tokenizer,
+    piece_sets,
+    saved_max_length,
+    special_token_ids,
+    terms_by_id,
+)
 from lsr.errors import UserError
 
 # Texts are tokenized and sorted by length in buffers of this many texts or characters.
@@ -138,6 +145,12 @@ class LearnedEncoder:
         )
         return keep_heaviest(weights, settings.max_active_dims)
 
+    def term_spans(self, text: str) -> list[TermSpan]:
+        """Return where the pieces of a text stand in it."""
+        if self.query_side is not None:
+            return self.query_side.term_spans(text)
+        return piece_spans(self.tokenizer, text)
+
     def own_terms(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the ids of the pieces that each text itself holds; its other terms are expansions."""
         return piece_sets(self._tokenizer, texts, None)
@@ -194,7 +207,9 @@ class LearnedEncoder:
         rows: list[int] = []
         parts: list[sparse.csr_array] = []
         for batch in token_batches(lengths, self._batch_size * longest, max(1, POOLED_NUMBERS // width)):
-            for positions, weights in self._guard.run(batch, lambda part: self._forward([inputs[i] for i in part])):
+            for positions, weights in self._guard.run(
+                batch, lambda part: self._forward([inputs[i] for i in part])
+            ):
                 rows += positions
                 parts.append(weights)
         return maximum_by_owner(stacked(parts, width), np.asarray(owners, dtype=np.int64)[rows], len(texts))
@@ -211,7 +226,9 @@ class LearnedEncoder:
         inputs: list[list[int]] = []
         owners: list[int] = []
         encoding: Encoding
-        for owner, (text, encoding) in enumerate(zip(texts, self._tokenizer.encode_batch_fast(texts), strict=True)):
+        for owner, (text, encoding) in enumerate(
+            zip(texts, self._tokenizer.encode_batch_fast(texts), strict=True)
+        ):
             further = encoding.overflowing
             self.cut_count += bool(further)
             for window in [encoding, *further] if windows else [encoding]:
@@ -286,7 +303,9 @@ def _with_lengths(
         )
     fewest = tokenizer.num_special_tokens_to_add(False) + 1
     if from_user and from_user < fewest:
-        raise UserError(f"--max-length {from_user} leaves no room for text beside special tokens; give at least {fewest}.")
+        raise UserError(
+            f"--max-length {from_user} leaves no room for text beside special tokens; give at least {fewest}."
+        )
     limits = [settings.max_length if asked else saved_max_length(checkpoint.backbone), model.max_length]
     known = [limit for limit in limits if limit]
     return dataclasses.replace(settings, max_length=min(known) if known else None)

@@ -51,6 +51,10 @@ def load_query_encoder(folder: str | Path, options: EncoderOptions | None = None
         from lsr.encoders.bag_of_tokens import BagOfTokensQueryEncoder
 
         return BagOfTokensQueryEncoder.load(folder, record, idf=options.idf)
+    if kind == "external":
+        from lsr.encoders.external import ExternalQueryEncoder
+
+        return ExternalQueryEncoder()
     if kind == "splade":
         from lsr.encoders.model_query import ModelQueryEncoder
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lsr.encoders.base import CorpusStatistics
+from lsr.encoders.base import CorpusStatistics, TermSpan
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
 
@@ -62,10 +62,16 @@ class ModelQueryEncoder:
         """Take what `write_record` wrote; of `options`, device, threads and batch size."""
         try:
             return cls(
-                record["source"], record["fingerprint"], dict(record["settings"]), options, record.get("revision")
+                record["source"],
+                record["fingerprint"],
+                dict(record["settings"]),
+                options,
+                record.get("revision"),
             )
         except (KeyError, TypeError, ValueError):
-            raise UserError("query_encoder.json of the index names no model; build the index again.") from None
+            raise UserError(
+                "query_encoder.json of the index names no model; build the index again."
+            ) from None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -77,6 +83,10 @@ class ModelQueryEncoder:
     ) -> sparse.csr_array:
         """Return query weights, shape (texts, vocabulary)."""
         return self._loaded().encode_queries(texts, statistics)
+
+    def term_spans(self, text: str) -> list[TermSpan]:
+        """Return where the pieces of a text stand in it."""
+        return self._loaded().term_spans(text)
 
     def own_terms(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the ids of the pieces that each text itself holds; its other terms are expansions."""

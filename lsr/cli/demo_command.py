@@ -1,0 +1,93 @@
+"""``lsr demo``: the main job on texts that every Python installation has."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from lsr.cli.options import DEFAULT_ENCODER, output_options
+
+INDEX = "python-docs.index"
+QUERIES = (
+    "read a csv file into dictionaries",
+    "run a command in a shell and capture its output",
+    "remove duplicate spaces and wrap a paragraph of text",
+)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this sub-command to the command line."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="index Python's own documentation and search it",
+        description=(
+            "Index the documentation of the Python installation this runs in (the docstrings of its standard "
+            "library; nothing is downloaded) and answer three example queries."
+        ),
+        parents=[output_options()],
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="INDEX",
+        default=INDEX,
+        help=f"folder for the index (default: {INDEX}, where the index of an earlier demo is replaced)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Index, search, and say how to go on."""
+    from lsr.cli.progress import progress
+    from lsr.corpus import ReadReport
+    from lsr.retrieval import Searcher, build_index
+
+    start = time.perf_counter()
+    talk = not (args.quiet or args.json)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if talk:
+        print(f"Indexing the documentation of Python {version} with {DEFAULT_ENCODER} ...")
+    read_report = ReadReport()
+    with progress("Indexing", quiet=not talk, fraction=lambda: read_report.fraction) as bar:
+        report = build_index(
+            ["python-docs"],
+            args.output,
+            DEFAULT_ENCODER,
+            read_report=read_report,
+            overwrite=args.output == INDEX,
+            progress=bar.advance,
+        )
+    if talk:
+        print(
+            f"{report.documents:,} docstrings, {report.terms_per_document:.0f} terms each, "
+            f"{report.index_bytes / 1e6:.1f} MB, in {report.seconds:.1f} s.\n"
+        )
+    answers = []
+    with Searcher(args.output) as searcher:
+        for query in QUERIES:
+            hits = searcher.search(query, k=3)
+            explanations = [searcher.explain(query, hit) for hit in hits]
+            answers.append({"query": query, "ids": [hit.id for hit in hits]})
+            if talk:
+                from rich.console import Console
+
+                from lsr.cli.results import show_results
+
+                console = Console(highlight=False)
+                console.print(f'lsr search {args.output} "{query}" -k 3', style="bold green")
+                show_results(console, searcher, hits, explanations, explain=False)
+                print()
+    seconds = time.perf_counter() - start
+    if args.json:
+        print(json.dumps({"documents": report.documents, "seconds": round(seconds, 3), "answers": answers}))
+    elif talk:
+        print(
+            f"Done in {seconds:.1f} s. Search on:\n"
+            f"  lsr search {args.output}                                 a prompt that stays open\n"
+            f'  lsr search {args.output} "parse a date" --explain        why a result was found\n'
+            f"  lsr index FOLDER -o my.index                             your own texts"
+        )
+    return 0

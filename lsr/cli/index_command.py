@@ -1,0 +1,124 @@
+"""``lsr index``: a corpus becomes an index."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from lsr.cli.options import compute_options, encoder_options, encoder_options_from, output_options
+
+_EXAMPLES = """\
+examples:
+  lsr index notes/ -o notes.index                         a folder of .txt, .md, .rst and .html
+  lsr index corpus.jsonl.gz more.csv -o my.index          several files, one index
+  lsr index posts.parquet -o posts.index --id-field post_id --text-field title --text-field body
+  lsr index python-docs -o python.index                   Python's own documentation
+  lsr index beir/scifact -o scifact.index                 an ir_datasets id
+  lsr index corpus.jsonl -o my.index --encoder PATH       a learned sparse model
+  zcat dump.gz | lsr index - -o dump.index                JSON Lines from standard input
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this sub-command to the command line."""
+    parser = subparsers.add_parser(
+        "index",
+        help="build an index from a corpus",
+        description=(
+            "Encode a corpus and build an index of it. CORPUS is a .jsonl, .csv, .tsv (also .gz or .zst) or "
+            ".parquet file, a .txt, .md, .rst or .html file or a folder of them, a BEIR folder, an ir_datasets id, "
+            "python-docs, or - for JSON Lines on standard input. JSON Lines with a \"vector\" of term weights are "
+            "indexed as they are."
+        ),
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[encoder_options(default=None), compute_options(), output_options()],
+    )
+    parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="what to index; several make one index")
+    parser.add_argument("-o", "--output", required=True, metavar="INDEX", help="folder for the index")
+    parser.add_argument("--overwrite", action="store_true", help="replace the index at -o when all is done")
+    parser.add_argument(
+        "--impact-bits",
+        type=int,
+        choices=[8, 16],
+        default=8,
+        help="bits a term weight is stored in (default: 8)",
+    )
+    parser.add_argument("--no-texts", action="store_true", help="do not keep texts; results have no snippets")
+    fields = parser.add_argument_group("reading")
+    fields.add_argument("--id-field", metavar="NAME", help="field with the document id (default: id, _id or docid)")
+    fields.add_argument("--title-field", metavar="NAME", help="field with the title (default: title)")
+    fields.add_argument(
+        "--text-field",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="field with the text (default: text, contents or body); repeated fields are joined",
+    )
+    fields.add_argument("--encoding", default="utf-8", metavar="NAME", help="text encoding (default: utf-8)")
+    fields.add_argument("--skip-bad", action="store_true", help="leave out bad documents and count them")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build the index and report on it."""
+    from lsr.cli.progress import progress
+    from lsr.corpus import ReadOptions, ReadReport, estimate_total
+    from lsr.retrieval import build_index
+
+    read_report = ReadReport()
+    read_options = ReadOptions(
+        id_field=args.id_field,
+        title_field=args.title_field,
+        text_fields=tuple(args.text_field),
+        encoding=args.encoding,
+        skip_bad=args.skip_bad,
+    )
+    quiet = args.quiet or args.json
+    total = None if quiet or not sys.stderr.isatty() else estimate_total(args.corpus)
+    with progress("Indexing", total, quiet=quiet, fraction=lambda: read_report.fraction) as bar:
+        report = build_index(
+            args.corpus,
+            args.output,
+            args.encoder,
+            options=encoder_options_from(args),
+            read_options=read_options,
+            read_report=read_report,
+            overwrite=args.overwrite,
+            impact_bits=args.impact_bits,
+            store_texts=not args.no_texts,
+            progress=bar.advance,
+        )
+    if args.json:
+        print(json.dumps({**asdict(report), "terms_per_document": report.terms_per_document}))
+        return 0
+    if args.quiet:
+        return 0
+    documents = f"{report.documents:,} document{'s' * (report.documents != 1)}"
+    print(
+        f"Indexed {documents} with {report.encoder} in {report.seconds:.1f} s: "
+        f"{report.terms_per_document:.1f} terms a document, {_megabytes(report.index_bytes)} in {report.folder}"
+    )
+    notes = [read_report.summary()]
+    if report.empty_documents:
+        notes.append(f"{report.empty_documents:,} without any term: they are stored but can't be found.")
+    if report.cut_documents:
+        notes.append(
+            f"{report.cut_documents:,} longer than the encoder reads: cut there. "
+            "Read them whole with --long-documents windows, or further with --max-length."
+        )
+    for note in filter(None, notes):
+        print(f"  note: {note}")
+    print(f'Search it: lsr search {report.folder} "your question"')
+    return 0
+
+
+def _megabytes(count: int) -> str:
+    """Return a size in bytes for people."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"

@@ -1,0 +1,158 @@
+"""``lsr search``: ask an index, once, in a prompt, or with a file of queries."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from lsr.cli.options import (
+    compute_options,
+    encoder_options,
+    encoder_options_from,
+    output_options,
+    positive_int,
+)
+from lsr.errors import UserError
+
+if TYPE_CHECKING:
+    from lsr.retrieval import Searcher
+
+_EXAMPLES = """\
+examples:
+  lsr search notes.index "battery life"                      the ten best documents
+  lsr search notes.index "battery life" -k 3 --explain       which terms earned the score
+  lsr search notes.index                                     a prompt that stays open
+  lsr search my.index --queries queries.jsonl --run out.trec batches: BEIR JSON Lines or TSV in, TREC run out
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this sub-command to the command line."""
+    parser = subparsers.add_parser(
+        "search",
+        help="search an index",
+        description=(
+            "Search an index. Queries are encoded by the encoder that filled it. Without QUERY a prompt opens."
+        ),
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[encoder_options(default=None), compute_options(), output_options()],
+    )
+    parser.add_argument("index", metavar="INDEX", help="folder of the index")
+    parser.add_argument("query", nargs="?", metavar="QUERY", help="what to search for")
+    parser.add_argument("-k", type=positive_int, default=10, metavar="N", help="results wanted (default: 10)")
+    parser.add_argument("--explain", action="store_true", help="show which terms earned each score")
+    parser.add_argument("--queries", metavar="FILE", help="JSON Lines (_id, text) or TSV (id, text) with queries")
+    parser.add_argument("--run", dest="run_file", metavar="OUT", help="with --queries: where to write the TREC run")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search once, in a batch, or in a prompt."""
+    if bool(args.queries) != bool(args.run_file):
+        raise UserError("--queries FILE and --run OUT go together: one names the queries, the other the run.")
+    if args.queries and args.query:
+        raise UserError("Give either QUERY or --queries FILE, not both.")
+    from lsr.retrieval import Searcher
+
+    threads = args.threads or os.cpu_count() or 1
+    options = encoder_options_from(args)
+    with Searcher(args.index, encoder=args.encoder, options=options, threads=threads) as searcher:
+        if args.queries:
+            return _batch(searcher, args)
+        if args.query is not None:
+            _answer(searcher, args.query, args)
+            return 0
+        return _prompt(searcher, args)
+
+
+def _answer(searcher: Searcher, query: str, args: argparse.Namespace) -> None:
+    """Search one query and print the results."""
+    from lsr.cli.results import result_as_dict, show_results
+
+    start = time.perf_counter()
+    weights = searcher.encode_queries([query])
+    found = searcher.search_weights(weights, args.k)[0]
+    milliseconds = (time.perf_counter() - start) * 1e3
+    hits = searcher.hits(found)
+    explanations = [searcher.explain(query, hit, weights) for hit in hits]
+    if args.json:
+        results = [
+            result_as_dict(searcher, rank, hit, terms, explain=args.explain)
+            for rank, (hit, terms) in enumerate(zip(hits, explanations, strict=True), 1)
+        ]
+        print(json.dumps({"query": query, "milliseconds": round(milliseconds, 3), "results": results}))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    show_results(console, searcher, hits, explanations, explain=args.explain)
+    if not args.quiet and hits:
+        count = searcher.index.document_count
+        console.print(f"{len(hits)} of {count:,} documents in {milliseconds:.1f} ms", style="dim")
+
+
+def _prompt(searcher: Searcher, args: argparse.Namespace) -> int:
+    """Answer queries until the input ends."""
+    interactive = sys.stdin.isatty()
+    if interactive:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  (gives input() a history)
+        if not args.quiet:
+            print(f"{searcher.index.document_count:,} documents. Ask away; an empty line or Ctrl-D ends.")
+    while True:
+        try:
+            query = input("> " if interactive else "")
+        except EOFError:
+            return 0
+        if not query.strip():
+            if interactive:
+                return 0
+            continue
+        _answer(searcher, query, args)
+
+
+def _batch(searcher: Searcher, args: argparse.Namespace) -> int:
+    """Search all queries of a file and write a TREC run."""
+    from lsr.corpus import read_queries
+    from lsr.eval.runs import RunWriter
+
+    queries = read_queries(args.queries)
+    if not queries:
+        raise UserError(f"{args.queries} holds no queries.")
+    vectors = [query.vector for query in queries if query.vector is not None]
+    if vectors and len(vectors) < len(queries):
+        raise UserError(f"{args.queries}: some queries have a vector and others have none; give all or none.")
+    start = time.perf_counter()
+    weights = (
+        searcher.vector_queries(vectors) if vectors else searcher.encode_queries([q.text for q in queries])
+    )
+    encoded = time.perf_counter()
+    found = searcher.search_weights(weights, args.k)
+    searched = time.perf_counter()
+    with RunWriter(args.run_file) as writer:
+        for query, hits in zip(queries, found, strict=True):
+            writer.write(query.id, searcher.document_ids(hits.documents), hits.scores)
+    facts = {
+        "queries": len(queries),
+        "without_results": sum(not len(hits.documents) for hits in found),
+        "encode_seconds": round(encoded - start, 4),
+        "search_seconds": round(searched - encoded, 4),
+        "threads": searcher.threads,
+        "run": str(args.run_file),
+    }
+    if args.json:
+        print(json.dumps(facts))
+    elif not args.quiet:
+        print(
+            f"{len(queries):,} queries encoded in {encoded - start:.2f} s and searched in {searched - encoded:.2f} s; "
+            f"the run is in {args.run_file}"
+        )
+        if facts["without_results"]:
+            print(f"  note: {facts['without_results']:,} queries have no results.")
+    return 0
