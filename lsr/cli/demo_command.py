@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
                 from lsr.cli.results import show_results
 
                 console = Console(highlight=False)
-                console.print(f'lsr search {args.output} "{query}" -k 3', style="bold green")
+                console.print(f'lsr search {args.output} "{query}" -k 3', style="bold green", soft_wrap=True)
                 show_results(console, searcher, hits, explanations, explain=False)
                 print()
     seconds = time.perf_counter() - start

@@ -34,7 +34,7 @@ def show_results(
         head.append(f"{hit.score:.4g}", style="cyan")
         head.append("  ")
         head.append(hit.title or hit.id, style="bold")
-        if hit.title and hit.title != hit.id:
+        if hit.title and not hit.title.startswith(hit.id):
             head.append(f"  {hit.id}", style="dim")
         console.print(head, soft_wrap=True)
         if hit.text:
