@@ -18,8 +18,8 @@ from tokenizers import Tokenizer
 
 from lsr.encoders.base import CorpusStatistics, IdfSource, TermSpan
 from lsr.encoders.idf import corpus_idf
-from lsr.encoders.sparse_rows import from_lists, keep_heaviest
 from lsr.encoders.spans import piece_spans
+from lsr.encoders.sparse_rows import from_lists, keep_heaviest
 from lsr.encoders.tokenization import piece_sets, read_tokenizer
 from lsr.errors import UserError
 
@@ -103,16 +103,12 @@ class BagOfTokensQueryEncoder:
             values = [self._table[ids] for ids in pieces]
         return keep_heaviest(from_lists(pieces, values, width), self._max_terms)
 
-    def own_terms(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return the ids of the pieces that each text itself holds; its other terms are expansions."""
-        return piece_sets(self._tokenizer, texts, None)
-
     def _corpus_weights(
         self, pieces: list[NDArray[np.int64]], statistics: CorpusStatistics | None
     ) -> list[NDArray[np.float32]]:
         if statistics is None:
             raise UserError(
-                "--idf corpus weighs queries by the documents of an index; name an index, or use --idf training."
+                "--idf corpus weighs queries by an index's documents; name an index, or use --idf training."
             )
         if statistics.vocabulary_size != self.vocabulary_size:
             raise UserError(

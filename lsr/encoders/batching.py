@@ -17,9 +17,7 @@ _log = logging.getLogger("lsr")
 POOLED_NUMBERS = 1 << 25
 
 
-def token_batches(
-    lengths: Sequence[int], tokens_a_batch: int, texts_a_batch: int
-) -> Iterator[list[int]]:
+def token_batches(lengths: Sequence[int], tokens_a_batch: int, texts_a_batch: int) -> Iterator[list[int]]:
     """Yield lists of positions into `lengths`, longest texts first.
 
     A batch's texts, padded to its longest, make at most `tokens_a_batch` tokens, or it is one text
@@ -68,7 +66,9 @@ class MemoryGuard:
 
     def _halve(self) -> None:
         if not self.halvings:
-            _log.warning("memory ran out: batches are halved and tried again; --batch-size sets them from the start")
+            _log.warning(
+                "memory ran out: batches are halved and tried again; --batch-size sets them from the start"
+            )
         self.halvings += 1
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -66,9 +66,14 @@ def open_checkpoint(source: str, options: EncoderOptions) -> Checkpoint:
     if own.is_file():
         settings = settings.changed(_own_settings(own), str(own))
     settings = _with_kind_asked_for(settings, options).with_options(options)
-    if settings.kind == "inference-free" and static is None and idf_path is None and settings.idf == "training":
+    if (
+        settings.kind == "inference-free"
+        and static is None
+        and idf_path is None
+        and settings.idf == "training"
+    ):
         raise UserError(
-            f"--encoder {source} has no idf.json and no static query weights, which kind=inference-free needs; "
+            f"--encoder {source} has no idf.json and no static query weights for kind=inference-free; "
             "use --idf corpus, or another kind."
         )
     _check_backbone(backbone, source)
@@ -103,7 +108,9 @@ def _check_backbone(backbone: Path, source: str) -> None:
                 f"--encoder {source} has its weights as a pickle (.bin) only, which is never opened; "
                 "save the model again as safetensors."
             )
-        raise UserError(f"--encoder {source}: {backbone} has no weights (*.safetensors); download the model again.")
+        raise UserError(
+            f"--encoder {source}: {backbone} has no weights (*.safetensors); download the model again."
+        )
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -113,7 +120,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; save or download the model again.") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error}); save or download the model again.") from None
+        raise UserError(
+            f"{path} cannot be read as JSON ({error}); save or download the model again."
+        ) from None
     if not isinstance(value, dict):
         raise UserError(f"{path} does not hold a JSON object; save or download the model again.")
     return value

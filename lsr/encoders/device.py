@@ -18,7 +18,9 @@ def choose_device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(f"--device {name} is not available on this machine; leave it out, or use cpu.") from None
+        raise UserError(
+            f"--device {name} is not available on this machine; leave it out, or use cpu."
+        ) from None
     if device.type == "meta":
         raise UserError("--device meta computes nothing; leave it out, or use cpu.")
     return device

@@ -24,10 +24,14 @@ def resolve_source(source: str, revision: str | None = None) -> Path:
     if path.is_dir():
         return path.resolve()
     if path.exists():
-        raise UserError(f"--encoder {source} is a file; give the folder that holds config.json and the weights.")
+        raise UserError(
+            f"--encoder {source} is a file; give the folder that holds config.json and the weights."
+        )
     looks_like_path = source.startswith((".", "/", "~")) or source.endswith(("/", os.sep)) or "\\" in source
     if looks_like_path or not _HUB_ID.fullmatch(source):
-        raise UserError(f"--encoder {source}: there is no such folder; give bm25, a folder, or a Hugging Face id.")
+        raise UserError(
+            f"--encoder {source}: there is no such folder; give bm25, a folder, or a Hugging Face id."
+        )
     return _download(source, revision)
 
 
@@ -50,7 +54,9 @@ def _download(source: str, revision: str | None) -> Path:
             "with `hf auth login`, or choose another model."
         ) from None
     except RevisionNotFoundError:
-        raise UserError(f"--encoder {source} has no revision {revision!r}; leave revision out or name another.") from None
+        raise UserError(
+            f"--encoder {source} has no revision {revision!r}; leave revision out or name another."
+        ) from None
     except RepositoryNotFoundError:
         raise UserError(
             f"--encoder {source} is neither a folder here nor a model on Hugging Face that you may read; "

@@ -34,8 +34,15 @@ def read_idf_json(path: Path, tokenizer: Tokenizer, width: int) -> NDArray[np.fl
                 f"{path} has the token {token!r}, which the tokenizer beside it lacks; "
                 "idf.json and tokenizer do not belong together."
             )
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise UserError(f"{path} gives the token {token!r} the IDF {value!r}; it must be a number of at least 0.")
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+            or value < 0
+        ):
+            raise UserError(
+                f"{path} gives the token {token!r} the IDF {value!r}; it must be a number of at least 0."
+            )
         idf[token_id] = value
     return idf
 

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from tokenizers import Encoding, Tokenizer
 
@@ -26,11 +25,10 @@ from lsr.encoders.masked_lm import MaskedLanguageModel
 from lsr.encoders.options import EncoderOptions
 from lsr.encoders.pooling import pooled_weights
 from lsr.encoders.query_table import query_side
-from lsr.encoders.sparse_rows import keep_heaviest, maximum_by_owner, stacked
 from lsr.encoders.spans import piece_spans
+from lsr.encoders.sparse_rows import keep_heaviest, maximum_by_owner, stacked
 from lsr.encoders.tokenization import (
     load_tokenizer,
-    piece_sets,
     saved_max_length,
     special_token_ids,
     terms_by_id,
@@ -49,7 +47,7 @@ class LearnedEncoder:
     its special tokens. Texts past `max_length` are cut or read in windows; `cut_count` counts them.
     """
 
-    weighting: Literal["impact"] = "impact"
+    weighting: Literal["impact", "frequency"] = "impact"
 
     def __init__(
         self,
@@ -151,10 +149,6 @@ class LearnedEncoder:
             return self.query_side.term_spans(text)
         return piece_spans(self.tokenizer, text)
 
-    def own_terms(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return the ids of the pieces that each text itself holds; its other terms are expansions."""
-        return piece_sets(self._tokenizer, texts, None)
-
     def fingerprint(self) -> str:
         """Return a SHA-256, in hex, of weights, tokenizer and the settings that documents depend on.
 
@@ -173,7 +167,6 @@ class LearnedEncoder:
                     digest.update(block)
         documents = {name: value for name, value in self.settings.items() if name not in QUERY_ONLY}
         digest.update(json.dumps(documents, sort_keys=True).encode())
-        self._tokenizer.no_truncation()
         digest.update(self._tokenizer.to_str().encode())
         return digest.hexdigest()
 
@@ -273,7 +266,9 @@ def _to_csr(weights: torch.Tensor) -> sparse.csr_array:
     indptr = np.zeros(weights.shape[0] + 1, dtype=np.int64)
     np.cumsum(counts.cpu().numpy(), out=indptr[1:])
     data = weights[rows, columns].cpu().numpy()
-    return sparse.csr_array((data, columns.to(torch.int32).cpu().numpy(), indptr), shape=tuple(weights.shape))
+    return sparse.csr_array(
+        (data, columns.to(torch.int32).cpu().numpy(), indptr), shape=(weights.shape[0], weights.shape[1])
+    )
 
 
 def _buffers(texts: list[str]) -> Iterator[list[str]]:
@@ -298,13 +293,14 @@ def _with_lengths(
     from_user = options.max_length or options.settings.get("max_length")
     if from_user and model.max_length and from_user > model.max_length:
         raise UserError(
-            f"--max-length {from_user} is more than the {model.max_length} tokens that {checkpoint.source} can read; "
+            f"--max-length {from_user} is more than the {model.max_length} tokens that "
+            f"{checkpoint.source} can read; "
             "lower it, or use --long-documents windows."
         )
     fewest = tokenizer.num_special_tokens_to_add(False) + 1
     if from_user and from_user < fewest:
         raise UserError(
-            f"--max-length {from_user} leaves no room for text beside special tokens; give at least {fewest}."
+            f"--max-length {from_user} has no room for text beside special tokens; give at least {fewest}."
         )
     limits = [settings.max_length if asked else saved_max_length(checkpoint.backbone), model.max_length]
     known = [limit for limit in limits if limit]

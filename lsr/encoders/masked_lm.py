@@ -103,10 +103,14 @@ class MaskedLanguageModel:
             finally:
                 setattr(self._holder, self._attribute, self._projection)
         tolerance = 1e-4 if plain.dtype == torch.float32 else 0.1
-        if pieces is None or pieces.shape != plain.shape or not torch.allclose(pieces, plain, tolerance, tolerance):
+        if (
+            pieces is None
+            or pieces.shape != plain.shape
+            or not torch.allclose(pieces, plain, tolerance, tolerance)
+        ):
             raise UserError(
-                f"{self._origin}: the head of {type(self._model).__name__} does not end in a plain projection "
-                "to the vocabulary; this architecture is not known."
+                f"{self._origin}: the head of {type(self._model).__name__} does not end in a plain "
+                "projection to the vocabulary; this architecture is not known."
             )
 
 
@@ -117,7 +121,9 @@ def _find_projection(model: Any, origin: str) -> tuple[nn.Linear, nn.Module, str
             if module is projection:
                 parent, _, attribute = name.rpartition(".")
                 return projection, model.get_submodule(parent), attribute
-    raise UserError(f"{origin}: {type(model).__name__} has no projection to a vocabulary; give a masked language model.")
+    raise UserError(
+        f"{origin}: {type(model).__name__} has no projection to a vocabulary; give a masked language model."
+    )
 
 
 def _load(folder: Path, dtype: torch.dtype) -> Any:
@@ -148,12 +154,14 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
                 f"{folder} cannot be loaded as a masked language model ({_first_line(error)}); "
                 "give a checkpoint of AutoModelForMaskedLM saved as safetensors."
             ) from None
-    absent = sorted(set(report["missing_keys"]) & {name for name, _ in model.named_parameters(remove_duplicate=False)})
+    absent = sorted(
+        set(report["missing_keys"]) & {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    )
     absent += sorted(str(key) for key in report.get("mismatched_keys", ()))
     if absent:
         raise UserError(
-            f"{folder} has no weights for {len(absent)} parameters of a masked language model ({absent[0]}, ...), "
-            "so it was saved without its head; give the checkpoint saved from AutoModelForMaskedLM."
+            f"{folder} has no weights for {len(absent)} parameters of a masked language model "
+            f"({absent[0]}, ...), so it was saved without its head; give the checkpoint saved from AutoModelForMaskedLM."
         )
     return model
 
@@ -165,13 +173,13 @@ def _quiet_transformers() -> Iterator[None]:
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(50)
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from lsr.encoders.base import CorpusStatistics, TermSpan
@@ -87,10 +85,6 @@ class ModelQueryEncoder:
     def term_spans(self, text: str) -> list[TermSpan]:
         """Return where the pieces of a text stand in it."""
         return self._loaded().term_spans(text)
-
-    def own_terms(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return the ids of the pieces that each text itself holds; its other terms are expansions."""
-        return self._loaded().own_terms(texts)
 
     def _loaded(self) -> LearnedEncoder:
         if self._encoder is None:

@@ -55,8 +55,8 @@ def _static_table(checkpoint: Checkpoint, tokenizer: Tokenizer, width: int) -> N
     highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
     if weights.size <= highest or highest >= width:
         raise UserError(
-            f"{checkpoint.static} has {weights.size} weights for token ids up to {highest}, and the document model "
-            f"{width} outputs; query and document side do not belong together."
+            f"{checkpoint.static} has {weights.size} weights for token ids up to {highest}, and the document "
+            f"model {width} outputs; query and document side do not belong together."
         )
     table = np.zeros(width, dtype=np.float32)
     table[: min(width, weights.size)] = weights[:width]

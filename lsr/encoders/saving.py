@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 _MODULES = "sentence_transformers.sparse_encoder.models."
 _ROUTER = "sentence_transformers.models.Router"
 _ACTIVATIONS = {"log1p": "relu", "double-log1p": "log1p_relu"}
-_TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt")
+_TOKENIZER_FILES = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
 # Far below any logit, and finite in float16 and bfloat16.
 _NEVER = -30000.0
 
@@ -66,7 +73,11 @@ def _write(encoder: LearnedEncoder, folder: Path) -> None:
         _write_pooling(encoder, folder / "1_SpladePooling")
         modules = [_module(0, "", model_type), _module(1, "1_SpladePooling", pooling_type)]
     else:
-        query, document, pooling = "query_0_SparseStaticEmbedding", "document_0_MLMTransformer", "document_1_SpladePooling"
+        query, document, pooling = (
+            "query_0_SparseStaticEmbedding",
+            "document_0_MLMTransformer",
+            "document_1_SpladePooling",
+        )
         _write_model(encoder, folder / document)
         _write_pooling(encoder, folder / pooling)
         _write_static(encoder, folder / query)
@@ -108,7 +119,8 @@ def _write_model(encoder: LearnedEncoder, folder: Path) -> None:
         model.save_pretrained(folder, state_dict=state)
     _write_tokenizer(encoder.tokenizer, encoder.checkpoint.backbone, folder, encoder.settings["max_length"])
     _write_json(
-        folder / "sentence_bert_config.json", {"max_seq_length": encoder.settings["max_length"], "do_lower_case": False}
+        folder / "sentence_bert_config.json",
+        {"max_seq_length": encoder.settings["max_length"], "do_lower_case": False},
     )
 
 
@@ -159,7 +171,6 @@ def _write_tokenizer(tokenizer: Tokenizer, origin: Path, folder: Path, max_lengt
     for name in _TOKENIZER_FILES:
         if (origin / name).is_file():
             shutil.copyfile(origin / name, folder / name)
-    tokenizer.no_truncation()
     tokenizer.save(str(folder / TOKENIZER_FILE))
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -69,7 +69,9 @@ def read_static_weights(folder: Path) -> NDArray[np.float32]:
         with safe_open(str(path), framework="numpy") as tensors:
             weight = np.asarray(tensors.get_tensor("weight"), dtype=np.float32)
     except (SafetensorError, TypeError, OSError) as error:
-        raise UserError(f"{path} cannot be read as static query weights ({error}); save the model again.") from None
+        raise UserError(
+            f"{path} cannot be read as static query weights ({error}); save the model again."
+        ) from None
     if weight.ndim != 1 or not np.isfinite(weight).all():
         raise UserError(f"{path} does not hold one finite weight for each token; save the model again.")
     return weight
@@ -111,7 +113,9 @@ def _pooling_settings(folder: Path) -> dict[str, Any]:
     config = read_json_object(folder / "config.json")
     activation = config.get("activation_function", "relu")
     if activation not in _ACTIVATIONS:
-        raise UserError(f"{folder / 'config.json'} names the activation {activation!r}; relu and log1p_relu are known.")
+        raise UserError(
+            f"{folder / 'config.json'} names the activation {activation!r}; relu and log1p_relu are known."
+        )
     return {"pooling": config.get("pooling_strategy", "max"), "activation": _ACTIVATIONS[activation]}
 
 
@@ -121,7 +125,9 @@ def _transformer_settings(folder: Path) -> dict[str, Any]:
     path = folder / "sentence_bert_config.json"
     config = read_json_object(path) if path.is_file() else {}
     if config.get("transformer_task", "fill-mask") != "fill-mask":
-        raise UserError(f"{path} runs the model for {config['transformer_task']!r}; a masked language model is needed.")
+        raise UserError(
+            f"{path} runs the model for {config['transformer_task']!r}; a masked language model is needed."
+        )
     settings: dict[str, Any] = {"lowercase": bool(config.get("do_lower_case", False))}
     longest = config.get("document_length") or config.get("max_seq_length")
     if longest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -64,11 +66,12 @@ def stacked(parts: list[sparse.csr_array], width: int) -> sparse.csr_array:
     """Return the rows of all `parts` one below another; with no parts, shape (0, width)."""
     if not parts:
         return sparse.csr_array((0, width), dtype=np.float32)
-    return sparse.csr_array(sparse.vstack(parts, format="csr", dtype=np.float32))
+    rows: Any = sparse.vstack(parts, format="csr", dtype=np.float32)
+    return sparse.csr_array(rows, shape=rows.shape)
 
 
 def _csr(
-    data: NDArray[np.float32], indices: NDArray[np.int64], indptr: NDArray[np.int64], width: int
+    data: NDArray[np.float32], indices: NDArray[Any], indptr: NDArray[np.int64], width: int
 ) -> sparse.csr_array:
     matrix = sparse.csr_array(
         (data.astype(np.float32, copy=False), indices.astype(np.int32, copy=False), indptr),

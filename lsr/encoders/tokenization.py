@@ -15,7 +15,14 @@ from lsr.errors import UserError
 
 TOKENIZER_FILE = "tokenizer.json"
 # Files that AutoTokenizer can build a fast tokenizer from where tokenizer.json is missing.
-_SLOW_FILES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
+_SLOW_FILES = (
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+)
 
 
 def load_tokenizer(folder: Path, *, lowercase: bool = False) -> Tokenizer:
@@ -103,9 +110,7 @@ def saved_max_length(folder: Path) -> int | None:
     return int(value) if isinstance(value, int | float) and 0 < value < 1_000_000 else None
 
 
-def piece_sets(
-    tokenizer: Tokenizer, texts: Sequence[str], max_length: int | None
-) -> list[NDArray[np.int64]]:
+def piece_sets(tokenizer: Tokenizer, texts: Sequence[str], max_length: int | None) -> list[NDArray[np.int64]]:
     """Return the distinct piece ids of each text, ascending; no special tokens are added.
 
     `max_length` counts pieces; None reads all.
