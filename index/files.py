@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,14 @@ from numpy.typing import NDArray
 from lsr.index.errors import IndexProblem
 
 
+def _header(dtype: np.dtype[Any], length: int) -> bytes:
+    """Return how the ``.npy`` file of a one-dimensional array begins."""
+    buffer = io.BytesIO()
+    header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
+    npy.write_array_header_1_0(buffer, header)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
 class ArrayWriter:
     """Writes a one-dimensional ``.npy`` file whose length is known beforehand, piece by piece."""
 
@@ -23,8 +32,7 @@ class ArrayWriter:
         self._dtype = dtype
         self._left = length
         self._file = path.open("wb")
-        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
-        npy.write_array_header_1_0(self._file, header)  # type: ignore[arg-type]
+        self._file.write(_header(dtype, length))
 
     def write(self, piece: NDArray[Any]) -> None:
         """Append values."""
@@ -57,14 +65,21 @@ def map_array(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     Raises:
         IndexProblem: where the file is missing, cut short, or of another type or shape.
     """
-    damaged = f"{path} is damaged or missing; build the index again"
+    # The header is not parsed but compared with what it must be: nothing in the file is trusted.
+    start = len(_header(dtype, 0))
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise IndexProblem(f"{damaged} ({error}).") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != dtype:
-        raise IndexProblem(f"{damaged}.")
-    return np.asarray(array)
+        length, rest = divmod(path.stat().st_size - start, dtype.itemsize)
+        with path.open("rb") as file:
+            head = file.read(start)
+        if length < 0 or rest or head != _header(dtype, length):
+            raise IndexProblem(f"{path} is damaged: it is no array of {dtype}; build the index again.")
+        if length == 0:  # An empty file part cannot be mapped.
+            return np.empty(0, dtype)
+        return np.asarray(np.memmap(path, dtype, "r", start, (length,)))
+    except OSError as error:
+        raise IndexProblem(
+            f"{path} cannot be read ({error.strerror or error}); build the index again."
+        ) from None
 
 
 def checksum(path: Path) -> str:

@@ -19,7 +19,7 @@ class ImpactGrid:
     It is fixed when an index is created and the same for all its segments, so that a score never
     depends on how documents were spread over segments. Code 0 is never stored: a weight above 0
     gets at least code 1, a weight above `maximum` the highest code (it saturates). Any other
-    weight is off by at most half a step, except those under half a step, which are off by less
+    weight is off by at most half a step (and float32 rounding), except those under half a step, which are off by less
     than one.
     """
 

@@ -70,7 +70,7 @@ class Manifest:
             "files": [vars(file) for file in self.files],
         }
         body["checksum"] = _body_checksum(body)
-        return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
+        return json.dumps(body, indent=1, ensure_ascii=False).encode()
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -204,9 +204,9 @@ class IndexWriter:
         replace_file(self._staging / MANIFEST, manifest.to_bytes())
         self._lock.release()
         (self._staging / _LOCK).unlink(missing_ok=True)
-        if self.folder.exists():  # An empty folder; Windows does not rename onto one.
-            self.folder.rmdir()
         try:
+            if self.folder.exists():  # An empty folder; Windows does not rename onto one.
+                self.folder.rmdir()
             self._staging.rename(self.folder)
         except OSError:
             raise IndexProblem(
