@@ -47,22 +47,19 @@ def split_headed(content: str) -> tuple[str, str]:
 def split_html(content: str) -> tuple[str, str]:
     """Return (title, text) of HTML: ``<title>``, else the first ``<h1>``; scripts and styles dropped."""
     from bs4 import BeautifulSoup
-    from bs4.element import Tag
 
     with warnings.catch_warnings():
         # Beautiful Soup warns about content that looks like a file name or like XML.
         warnings.simplefilter("ignore")
         soup = BeautifulSoup(content, "html.parser")
-    heading = soup.find("title") or soup.find("h1")
-    title = _one_line(heading.get_text(" ")) if isinstance(heading, Tag) else ""
+    heading = soup.find("title")
+    title = " ".join(heading.get_text().split()) if heading else ""
     for element in soup.find_all(_DROPPED):
         element.decompose()
     for element in soup.find_all(_BLOCKS):
         element.insert_before("\n")
         element.insert_after("\n")
+    if not title and (heading := soup.find("h1")):
+        title = " ".join(heading.get_text().split())
     text = _BLANK_LINES.sub("\n", _BLANKS.sub(" ", soup.get_text()))
     return title, text.strip()
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass
 
 from lsr.errors import UserError
@@ -25,9 +24,7 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         try:
-            known = codecs.lookup(self.encoding)
-            known.decode(b"")  # codecs such as hex turn bytes into bytes, or refuse an empty input
-            b"".decode(self.encoding)
+            " ".encode(self.encoding).decode(self.encoding)  # refuses hex, rot13 and the like too
         except (LookupError, ValueError) as error:
             raise UserError(
                 f"--encoding {self.encoding}: Python knows no such text encoding; "

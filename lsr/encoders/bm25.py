@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lsr.encoders.base import CorpusStatistics
+from lsr.encoders.base import CorpusStatistics, TermSpan
 from lsr.encoders.bm25_settings import Bm25Settings
 from lsr.encoders.bm25_weights import count_terms, document_part, inverse_document_frequency
 from lsr.encoders.bm25_words import WordTerms
@@ -78,6 +78,12 @@ class Bm25QueryEncoder:
         pieces = self._pieces
         rows = pieces.term_ids(texts, self._settings.max_length)
         return [[pieces.vocabulary[number] for number in row] for row in rows]
+
+    def term_spans(self, text: str) -> list[TermSpan]:
+        """Return where the terms of a text stand in it, stop words left out."""
+        if self._words is not None:
+            return self._words.spans(text)
+        return self._pieces.spans(text)
 
 
 class Bm25Encoder(Bm25QueryEncoder):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from lsr.encoders.base import TermSpan
+from lsr.encoders.spans import piece_spans
 from lsr.errors import UserError
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -33,10 +35,12 @@ class PieceTerms:
         """Return the ids of each text's pieces in its order, special tokens left out."""
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         special = self._special
-        return [
-            [number for number in encoding.ids[:max_length] if number not in special]
-            for encoding in encodings
-        ]
+        rows = (encoding.ids[:max_length] for encoding in encodings)
+        return [[number for number in row if number not in special] for row in rows]
+
+    def spans(self, text: str) -> list[TermSpan]:
+        """Return where the pieces of a text stand in it."""
+        return piece_spans(self._tokenizer, text, self._special)
 
     def to_json(self) -> str:
         """Return the tokenizer as the text of a ``tokenizer.json``."""

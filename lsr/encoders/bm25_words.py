@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
+from lsr.encoders.base import TermSpan
 from lsr.encoders.bm25_settings import NONE
 
 # Letters and digits of any script. The underscore, a word character to `re`, joins the parts of
@@ -15,12 +16,21 @@ _WORD = re.compile(r"[^\W_]+")
 # Bounds what the cache of seen words holds; vocabularies themselves are the caller's to keep.
 _CACHED_WORDS = 1_000_000
 
-# Those of Lucene's EnglishAnalyzer.
+# Those of Lucene's EnglishAnalyzer, and the other pronouns, auxiliaries, question words and ends of
+# contractions: they fill questions asked in sentences, and leaving them out raised the mean nDCG@10 over
+# eight collections by .008. Words that are also contents ("us", "re", "won", "all") stay in.
 # fmt: off
 ENGLISH_STOP_WORDS = frozenset((
     "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no",
     "not", "of", "on", "or", "such", "that", "the", "their", "then", "there", "these", "they", "this",
     "to", "was", "will", "with",
+
+    "am", "aren", "been", "being", "can", "cannot", "could", "did", "didn", "do", "does", "doesn",
+    "doing", "don", "had", "has", "have", "having", "he", "her", "here", "hers", "herself", "him",
+    "himself", "his", "how", "i", "isn", "its", "itself", "just", "ll", "me", "my", "myself", "our",
+    "ours", "ourselves", "s", "she", "should", "so", "t", "than", "theirs", "them", "themselves",
+    "those", "too", "ve", "very", "wasn", "we", "were", "weren", "what", "when", "where", "which",
+    "who", "whom", "whose", "why", "would", "you", "your", "yours", "yourself", "yourselves",
 ))
 # fmt: on
 
@@ -45,6 +55,15 @@ class WordTerms:
         """Return a text's terms in its order; the vocabulary stays as it is."""
         words = split_words(text)[:max_length]
         return [self._stem(word) for word in words if word not in self._stop_words]
+
+    def spans(self, text: str) -> list[TermSpan]:
+        """Return where the terms of a text stand in it."""
+        spans = []
+        for match in _WORD.finditer(text):
+            # One word as written is several where compatibility form splits it; they share its place.
+            for term in self.terms(match.group()):
+                spans.append(TermSpan(match.start(), match.end(), term))
+        return spans
 
     def _id_of(self, word: str) -> int:
         if word in self._stop_words:
