@@ -116,12 +116,10 @@ def _ranx_evaluate(
         import ranx
         from numba.typed import List as TypedList
 
+        # Asked for one metric alone, ranx 0.3.20 looks it up without its depth and fails.
+        asked = [*metrics, *METRICS[:2]]
         with _numba_threads_kept():
-            values = ranx.evaluate(
-                TypedList(judgements), TypedList(rankings), list(metrics), return_mean=False
-            )
-    if len(metrics) == 1:
-        values = {metrics[0]: values}
+            values = ranx.evaluate(TypedList(judgements), TypedList(rankings), asked, return_mean=False)
     return {name: np.asarray(values[name], dtype=np.float64) for name in metrics}
 
 

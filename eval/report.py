@@ -21,14 +21,14 @@ _HEADINGS = {
 
 _Cell = Callable[[Evaluation], str]
 _COSTS: tuple[tuple[str, _Cell], ...] = (
-    ("terms/doc", lambda one: f"{one.mean_document_terms:.1f}"),
-    ("terms/query", lambda one: f"{one.mean_query_terms:.1f}"),
-    ("FLOPS", lambda one: f"{one.flops:.3f}"),
-    ("postings", lambda one: _size(one.index_bytes)),
-    ("encode docs/s", lambda one: _rate(one.encode_documents_per_second)),
-    ("search q/s", lambda one: _rate(one.search_queries_per_second)),
-    ("p50 ms", lambda one: f"{one.latency.p50:.2f}"),
-    ("p99 ms", lambda one: f"{one.latency.p99:.2f}"),
+    ("terms\na doc", lambda one: f"{one.mean_document_terms:.1f}"),
+    ("terms\na query", lambda one: f"{one.mean_query_terms:.1f}"),
+    ("\nFLOPS", lambda one: f"{one.flops:.3f}"),
+    ("index\nMB", lambda one: f"{one.index_bytes / 1e6:,.1f}"),
+    ("encoded\ndocs/s", lambda one: _rate(one.encode_documents_per_second)),
+    ("search\nqueries/s", lambda one: _rate(one.search_queries_per_second)),
+    ("p50\nms", lambda one: f"{one.latency.p50:.2f}"),
+    ("p99\nms", lambda one: f"{one.latency.p99:.2f}"),
 )
 
 
@@ -43,8 +43,8 @@ def print_report(evaluations: Sequence[Evaluation], console: Console, *, notes: 
     first = evaluations[0]
     threads = f"{first.threads} thread{'' if first.threads == 1 else 's'}"
     console.print(
-        f"FLOPS: expected shared terms of a query and a document. Search: depth {first.k}, {threads}; "
-        f"p50 and p99: one query alone, depth {first.latency.k}.",
+        f"FLOPS: expected shared terms of a query and a document. Index: postings. "
+        f"Search: depth {first.k}, {threads}; p50 and p99: one query alone, depth {first.latency.k}.",
         style="dim",
         highlight=False,
     )
@@ -84,19 +84,11 @@ def _table(evaluations: Sequence[Evaluation], headings: Sequence[str]) -> Table:
 
     encoders = list(dict.fromkeys(one.encoder for one in evaluations))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(", ".join(encoders), overflow="fold")
+    table.add_column(", ".join(encoders), overflow="fold", vertical="bottom")
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
 def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

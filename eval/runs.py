@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -31,12 +32,15 @@ class RunWriter:
         self.tag = tag
         self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         self._file: TextIO | None = None
+        self._made: list[Path] = []
 
     def __enter__(self) -> RunWriter:
         if self.path.is_dir():
             raise UserError(f"The run cannot be written to {self.path}: it is a folder; name a file in it.")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            folder = self.path.parent
+            self._made = [path for path in (folder, *folder.parents) if not path.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
             self._file = self._part.open("w", encoding="utf-8", newline="\n")
         except OSError as error:
             raise self._unwritable(error) from error
@@ -70,9 +74,16 @@ class RunWriter:
                     os.replace(self._part, self.path)
             finally:
                 self._part.unlink(missing_ok=True)
+                if kind is not None:
+                    self._remove_made_folders()
         except OSError as failure:
             if kind is None:
                 raise self._unwritable(failure) from failure
+
+    def _remove_made_folders(self) -> None:
+        with suppress(OSError):  # one that others have written to since stays
+            for folder in self._made:
+                folder.rmdir()
 
     def _unwritable(self, error: OSError) -> UserError:
         reason = error.strerror or str(error)
