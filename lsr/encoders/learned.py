@@ -61,6 +61,9 @@ class LearnedEncoder:
         self.name = checkpoint.source
         self.cut_count = 0
         """Texts longer than `max_length` so far, whether cut or read in windows."""
+        self.text_frequencies = np.zeros(model.vocabulary_size, dtype=np.int64)
+        """How many of the documents encoded so far hold each piece themselves, as far as they were
+        read, shape (vocabulary,): the document frequencies of a corpus IDF."""
         self._model = model
         self._tokenizer = tokenizer
         self._checkpoint = checkpoint
@@ -126,6 +129,7 @@ class LearnedEncoder:
             [settings.document_prompt + text if text.strip() else "" for text in texts],
             settings.max_length,
             windows=settings.long_documents == "windows",
+            count=True,
         )
         return keep_heaviest(weights, settings.document_limit())
 
@@ -188,12 +192,18 @@ class LearnedEncoder:
 
         save_encoder(self, Path(folder))
 
-    def _encode(self, texts: list[str], max_length: int | None, *, windows: bool) -> sparse.csr_array:
-        parts = [self._encode_buffer(buffer, max_length, windows) for buffer in _buffers(texts)]
+    def _encode(
+        self, texts: list[str], max_length: int | None, *, windows: bool, count: bool = False
+    ) -> sparse.csr_array:
+        parts = [self._encode_buffer(buffer, max_length, windows, count) for buffer in _buffers(texts)]
         return stacked(parts, self._model.vocabulary_size)
 
-    def _encode_buffer(self, texts: list[str], max_length: int | None, windows: bool) -> sparse.csr_array:
+    def _encode_buffer(
+        self, texts: list[str], max_length: int | None, windows: bool, count: bool
+    ) -> sparse.csr_array:
         inputs, owners = self._inputs(texts, max_length, windows)
+        if count:
+            self._count_pieces(inputs, owners)
         lengths = [len(ids) for ids in inputs]
         width = self._model.vocabulary_size
         longest = max_length or max(lengths, default=1)
@@ -229,6 +239,12 @@ class LearnedEncoder:
                     inputs.append(window.ids)
                     owners.append(owner)
         return inputs, owners
+
+    def _count_pieces(self, inputs: list[list[int]], owners: list[int]) -> None:
+        width = self._model.vocabulary_size
+        pairs = [np.zeros(0, dtype=np.int64)]
+        pairs += [np.unique(ids) + owner * width for ids, owner in zip(inputs, owners, strict=True)]
+        self.text_frequencies += np.bincount(np.unique(np.concatenate(pairs)) % width, minlength=width)
 
     def _forward(self, inputs: list[list[int]]) -> sparse.csr_array:
         """Run the model on inputs that are sorted by length; return their weights."""

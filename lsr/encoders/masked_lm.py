@@ -161,7 +161,8 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
     if absent:
         raise UserError(
             f"{folder} has no weights for {len(absent)} parameters of a masked language model "
-            f"({absent[0]}, ...), so it was saved without its head; give the checkpoint saved from AutoModelForMaskedLM."
+            f"({absent[0]}, ...), so it was saved without its head; "
+            "give the checkpoint saved from AutoModelForMaskedLM."
         )
     return model
 

@@ -65,9 +65,9 @@ def maximum_by_owner(
 def stacked(parts: list[sparse.csr_array], width: int) -> sparse.csr_array:
     """Return the rows of all `parts` one below another; with no parts, shape (0, width)."""
     if not parts:
-        return sparse.csr_array((0, width), dtype=np.float32)
+        return _csr(np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(1, np.int64), width)
     rows: Any = sparse.vstack(parts, format="csr", dtype=np.float32)
-    return sparse.csr_array(rows, shape=rows.shape)
+    return _csr(rows.data, rows.indices, rows.indptr, width)
 
 
 def _csr(
