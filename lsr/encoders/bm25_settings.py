@@ -43,6 +43,8 @@ class Bm25Settings:
             raise UserError("--idf training does not go with bm25: its IDF is that of the indexed documents.")
         if options.long_documents == "windows":
             raise UserError("--long-documents windows does not go with bm25, which reads documents whole.")
+        if "max_length" in options.settings:
+            raise UserError("bm25: max_length is given with --max-length, as for every encoder.")
         return cls.from_values({**options.settings, "max_length": options.max_length})
 
     @classmethod

@@ -13,6 +13,9 @@ from lsr.encoders.bm25_settings import NONE
 # identifiers, and those are what is asked for.
 _WORD = re.compile(r"[^\W_]+")
 
+# The same before normalization, when an accent may still be a character of its own.
+_WRITTEN_WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*")
+
 # Bounds what the cache of seen words holds; vocabularies themselves are the caller's to keep.
 _CACHED_WORDS = 1_000_000
 
@@ -59,7 +62,7 @@ class WordTerms:
     def spans(self, text: str) -> list[TermSpan]:
         """Return where the terms of a text stand in it."""
         spans = []
-        for match in _WORD.finditer(text):
+        for match in _WRITTEN_WORD.finditer(text):
             # One word as written is several where compatibility form splits it; they share its place.
             for term in self.terms(match.group()):
                 spans.append(TermSpan(match.start(), match.end(), term))
