@@ -106,7 +106,7 @@ class MaskedLanguageModel:
         if (
             pieces is None
             or pieces.shape != plain.shape
-            or not torch.allclose(pieces, plain, tolerance, tolerance)
+            or not torch.allclose(pieces, plain, tolerance, tolerance, equal_nan=True)
         ):
             raise UserError(
                 f"{self._origin}: the head of {type(self._model).__name__} does not end in a plain "
