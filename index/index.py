@@ -278,12 +278,14 @@ def _query_parts(
     queries: sparse.csr_array,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Return a query batch as CSR parts, checked, ascending in term id, without zeros."""
-    queries = sparse.csr_array(queries, dtype=np.float32)
-    good = (queries.data >= 0) & (queries.data < np.inf)
-    if not good.all():
-        worst = queries.data[~good][0]
+    # This runs for every single query: a conversion that changes nothing would cost as much as the search.
+    if queries.dtype != np.float32 or not isinstance(queries, sparse.csr_array):
+        queries = sparse.csr_array(queries, dtype=np.float32)
+    least, most = (queries.data.min(), queries.data.max()) if queries.nnz else (np.float32(1), np.float32(1))
+    if not (least >= 0 and most < np.inf):  # NaN fails both
+        worst = queries.data[~((queries.data >= 0) & (queries.data < np.inf))][0]
         raise IndexProblem(f"A query has the term weight {worst}; weights are finite and not below 0.")
-    if not queries.has_canonical_format or not queries.data.all():
+    if least == 0 or not queries.has_canonical_format:
         queries = queries.copy()
         queries.sum_duplicates()
         queries.eliminate_zeros()
