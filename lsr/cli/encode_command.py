@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ learned encoders (--encoder-option NAME=VALUE):
 """
 
 # Suffixes of what lsr.corpus reads: such an argument is meant as a file, even one that is missing.
-_FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md", ".rst", ".html")
+_FILE_SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet", ".txt", ".md", ".rst", ".html")
 _BATCH = 1_000
 
 
@@ -54,7 +55,9 @@ def add_parser(subparsers: Any) -> None:
         parents=[encoder_options(), compute_options(), output_options()],
     )
     parser.add_argument(
-        "source", metavar="TEXT_OR_FILE", help="a text, or a file or folder as lsr index takes it"
+        "source",
+        metavar="TEXT_OR_FILE",
+        help="a text, - for standard input, or a file or FOLDER/ as lsr index takes it",
     )
     parser.add_argument("--query", action="store_true", help="encode as queries, not as documents")
     parser.add_argument(
@@ -88,10 +91,12 @@ def _names_file(source: str) -> bool:
     if source == "-":
         return True
     try:
-        if Path(source).exists():
+        # A word that happens to name a folder is a word; "notes/" is the folder.
+        folder = source.endswith(("/", os.sep)) or source in (".", "..") or os.sep in source
+        if Path(source).is_file() or (folder and Path(source).is_dir()):
             return True
-    except OSError:
-        # A text too long for a file name.
+    except (OSError, ValueError):
+        # A text too long for a file name, or with characters that no name has.
         return False
     stem = source.removesuffix(".gz").removesuffix(".zst")
     if stem.lower().endswith(_FILE_SUFFIXES) and not any(letter.isspace() for letter in source):

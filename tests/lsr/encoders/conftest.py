@@ -12,7 +12,14 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-WORDS = ["the", "a", "of", "in", "on", "cat", "dog", "bird", "sat", "ran", "flew", "mat", "tree", "sky", "blue", "red", "green", "quick", "brown", "fox", "jump", "##s", "##ed", "##ing", "over", "lazy", "house", "garden", "river", "sun", "moon", "star", "light", "dark", "day", "night", ".", ",", "?", "!", "1", "2", "3", "new", "york", "weather", "now", "rain", "sunny", "x", "y", "z"]
+# fmt: off
+WORDS = [
+    "the", "a", "of", "in", "on", "cat", "dog", "bird", "sat", "ran", "flew", "mat", "tree", "sky",
+    "blue", "red", "green", "quick", "brown", "fox", "jump", "##s", "##ed", "##ing", "over", "lazy",
+    "house", "garden", "river", "sun", "moon", "star", "light", "dark", "day", "night", ".", ",",
+    "?", "!", "1", "2", "3", "new", "york", "weather", "now", "rain", "sunny", "x", "y", "z",
+]
+# fmt: on
 TEXTS = [
     "the quick brown fox jumped over the lazy dog",
     "cat",

@@ -53,7 +53,8 @@ def test_inference_free_side_needs_neither_torch_nor_transformers(opensearch_fol
     script = (
         "import sys; from lsr.encoders import load_query_encoder; "
         f"encoder = load_query_encoder({str(side)!r}); assert encoder.encode_queries(['the cat']).nnz == 2; "
-        "heavy = {'torch', 'transformers', 'numba', 'huggingface_hub'} & set(sys.modules); assert not heavy, heavy"
+        "heavy = {'torch', 'transformers', 'numba', 'huggingface_hub'} & set(sys.modules); "
+        "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
