@@ -102,8 +102,6 @@ def read_file(path: Path, document_id: str, options: ReadOptions, report: ReadRe
         line = data.count(b"\n", 0, error.start) + 1
         reason = describe_decode_error(error, options.encoding)
         report.bad_document(f"{path}:{line}", reason, skip=options.skip_bad)
-    except RecursionError:
-        report.bad_document(str(path), "its elements are nested too deep", skip=options.skip_bad)
     except BadDocument as bad:
         report.bad_document(str(path), str(bad), skip=options.skip_bad)
     else:

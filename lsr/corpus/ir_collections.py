@@ -6,6 +6,7 @@ MacAvaney et al., "Simplified Data Wrangling with ir_datasets", SIGIR 2021.
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,17 +24,23 @@ def find_dataset(name: str) -> Any | None:
     """Return the ir_datasets data set called `name`, or None when there is none."""
     import ir_datasets
 
+    logging.getLogger("ir_datasets").addFilter(_is_news)
     try:
         return ir_datasets.load(name)
     except (KeyError, ValueError):
         return None
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    # Every failed try is logged at length, and the last one raised; that one is told, as a sentence.
+    return not record.getMessage().lower().startswith("download ")
+
+
 def similar_ids(name: str) -> list[str]:
     """Return up to three ids of the catalogue that are close to `name`."""
     import ir_datasets
 
-    return difflib.get_close_matches(name, list(ir_datasets.registry._registered), n=3, cutoff=0.75)
+    return difflib.get_close_matches(name, list(ir_datasets.registry), n=3, cutoff=0.75)
 
 
 def count_documents(name: str) -> int | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -124,8 +125,9 @@ def test_html_that_is_none() -> None:
     assert split_html("<<<>>> &&& <p")[0] == ""
 
 
-def test_deep_html_is_read_or_refused(tmp_path: Path) -> None:
-    (tmp_path / "deep.html").write_text("<div>" * 20_000 + "x", encoding="utf-8")
-    report = ReadReport()
-    documents = list(read_corpus([tmp_path], ReadOptions(skip_bad=True), report))
-    assert len(documents) + report.bad == 1
+def test_deep_and_wide_html_takes_linear_time() -> None:
+    start = time.perf_counter()
+    assert split_html("<div>" * 20_000 + "deep") == ("", "deep")
+    assert len(split_html("<td>a</td>" * 20_000)[1].split("\n")) == 20_000
+    # Half a second each; twenty and more when every line break is put in by searching for its place.
+    assert time.perf_counter() - start < 8

@@ -141,6 +141,18 @@ def test_ir_datasets_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
+def test_failed_downloads_are_not_logged_at_length(capfd: pytest.CaptureFixture[str]) -> None:
+    import ir_datasets
+
+    ir_collections.find_dataset("vaswani")
+    logger = ir_datasets.log.easy()
+    logger.info("download error: no route")
+    logger.warn("Download failed: no route")
+    assert capfd.readouterr().err == ""
+    logger.info("please accept the licence")
+    assert "licence" in capfd.readouterr().err
+
+
 def test_the_real_catalogue() -> None:
     assert estimate_total(["beir/scifact/test"]) == 5183
     assert estimate_total(["-"]) is None

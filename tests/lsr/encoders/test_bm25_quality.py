@@ -40,10 +40,7 @@ def test_scifact_is_where_published_figures_are() -> None:
     for query, row in zip(queries, scores.toarray(), strict=True):
         grades = judged[query.id]
         ranking = np.argsort(-row, kind="stable")[:10]
-        found = [
-            grades.get(documents[number].id, 0) / np.log2(rank + 2) for rank, number in enumerate(ranking)
-        ]
-        ideal = [grade / np.log2(rank + 2) for rank, grade in enumerate(sorted(grades.values())[::-1][:10])]
-        gains.append(sum(found) / sum(ideal))
+        found = [grades.get(documents[number].id, 0) for number in ranking]
+        gains.append(discounted(found) / discounted(sorted(grades.values(), reverse=True)[:10]))
     assert len(gains) == 300
     assert 0.66 <= np.mean(gains) <= 0.69
