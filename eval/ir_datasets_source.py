@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +71,8 @@ def _check_parts(dataset_id: str, source: Any) -> None:
 @contextmanager
 def _told_as_user_error(dataset_id: str) -> Iterator[None]:
     """Turn whatever ir_datasets raises while it downloads or parses into one sentence."""
+    logger = logging.getLogger("ir_datasets")
+    logger.addFilter(_is_not_about_attempts)
     try:
         yield
     except UserError:
@@ -81,6 +84,14 @@ def _told_as_user_error(dataset_id: str) -> Iterator[None]:
             f"network and, where the data set asks for one, the password file in {home}/auth, or name a "
             f"folder that holds the same data in BEIR layout."
         ) from error
+    finally:
+        logger.removeFilter(_is_not_about_attempts)
+
+
+def _is_not_about_attempts(record: logging.LogRecord) -> bool:
+    """Keep licence notices and instructions, drop each attempt at a download that the sentence sums up."""
+    attempts = ("[starting]", "[error]", "download error", "Download failed")
+    return not record.getMessage().startswith(attempts)
 
 
 def _reason(error: Exception) -> str:

@@ -36,6 +36,8 @@ def print_report(evaluations: Sequence[Evaluation], console: Console, *, notes: 
     """Print what was measured: metrics with their mean over the data sets, costs, notes and runs."""
     if not evaluations:
         return
+    encoders = dict.fromkeys(one.encoder for one in evaluations)
+    console.print(f"encoder: {', '.join(encoders)}", highlight=False, markup=False, soft_wrap=True)
     console.print(quality_table(evaluations))
     console.print(cost_table(evaluations))
     if not notes:
@@ -59,7 +61,7 @@ def print_report(evaluations: Sequence[Evaluation], console: Console, *, notes: 
 def quality_table(evaluations: Sequence[Evaluation]) -> Table:
     """Return the metrics of each data set and, for more than one, their plain mean."""
     names = list(evaluations[0].metrics)
-    table = _table(evaluations, ["docs", "queries", *(_HEADINGS.get(name, name) for name in names)])
+    table = _table(["docs", "queries", *(_HEADINGS.get(name, name) for name in names)])
     for one in evaluations:
         values = [f"{one.metrics[name]:.4f}" for name in names]
         table.add_row(one.dataset, f"{one.documents:,}", f"{one.queries:,}", *values)
@@ -72,19 +74,18 @@ def quality_table(evaluations: Sequence[Evaluation]) -> Table:
 
 def cost_table(evaluations: Sequence[Evaluation]) -> Table:
     """Return sparsity, size and speed of each data set."""
-    table = _table(evaluations, [heading for heading, _ in _COSTS])
+    table = _table([heading for heading, _ in _COSTS])
     for one in evaluations:
         table.add_row(one.dataset, *(cell(one) for _, cell in _COSTS))
     return table
 
 
-def _table(evaluations: Sequence[Evaluation], headings: Sequence[str]) -> Table:
+def _table(headings: Sequence[str]) -> Table:
     from rich import box
     from rich.table import Table
 
-    encoders = list(dict.fromkeys(one.encoder for one in evaluations))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(", ".join(encoders), overflow="fold", vertical="bottom")
+    table.add_column("data set", overflow="fold", vertical="bottom")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     return table

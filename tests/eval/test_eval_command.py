@@ -24,7 +24,18 @@ def test_table_and_default_run(write_beir: WriteBeir, tmp_path: Path) -> None:
     write_beir("other", compressed=True)
     done = lsr_eval(tmp_path, "tiny", "other")
     assert done.returncode == 0, done.stderr
-    for part in ("nDCG@10", "MRR@10", "MAP", "R@100", "R@1000", "FLOPS", "mean", "tiny", "other"):
+    for part in (
+        "nDCG@10",
+        "MRR@10",
+        "MAP",
+        "R@100",
+        "R@1000",
+        "FLOPS",
+        "mean",
+        "encoder: bm25",
+        "tiny",
+        "other",
+    ):
         assert part in done.stdout
     assert "\N{HORIZONTAL ELLIPSIS}" not in done.stdout
     for name in ("tiny", "other"):

@@ -29,6 +29,7 @@ class _LocalFile:
 
 class _NoNetwork(_LocalFile):
     def stream(self) -> object:
+        ir_datasets.log.easy().info("download error: retrying")
         raise ConnectionError("Failed to resolve host")
 
 
@@ -84,12 +85,15 @@ def test_an_id_without_judgements_names_those_with() -> None:
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_failed_download_is_one_sentence() -> None:
+def test_a_failed_download_is_one_sentence(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(
         UserError, match=r"'lsr-fruit/offline' \(Failed to resolve host\).*BEIR layout"
     ) as caught:
         load_dataset("lsr-fruit/offline")
     assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+    ir_datasets.log.easy().info("download error: elsewhere")
+    assert "elsewhere" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["beir/scifakt/test", "no such folder/", "../absent"])

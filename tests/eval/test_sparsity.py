@@ -20,7 +20,8 @@ class Counts:
         self.posting_count = int(np.count_nonzero(documents))
 
     def document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.count_nonzero(self._documents, axis=0)[term_ids]
+        frequencies: NDArray[np.int64] = np.count_nonzero(self._documents, axis=0)
+        return frequencies[term_ids]
 
 
 def test_by_hand() -> None:
