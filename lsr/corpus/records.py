@@ -66,6 +66,10 @@ def document_from_record(record: Mapping[str, Any], options: ReadOptions, locati
         )
 
     title = record.get(title_name)
+    # A title named among the texts is not to count twice; alone, it is the text.
+    if text_names == (title_name,):
+        title = None
+    text_names = tuple(name for name in text_names if name != title_name) or text_names
     document = Document(
         id=checked_id(record[id_name], id_name),
         text=_joined_text(record, text_names),

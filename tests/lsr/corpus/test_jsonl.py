@@ -52,6 +52,14 @@ def test_named_fields_and_several_texts(tmp_path: Path) -> None:
     assert (second.title, second.text) == ("", "b")
 
 
+def test_a_title_among_the_texts_counts_once(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "c.jsonl", {"id": 1, "title": "T", "body": "b"})
+    (both,) = read(path, text_fields=("title", "body"))
+    assert (both.title, both.text, both.metadata) == ("T", "b", {})
+    (alone,) = read(path, text_fields=("title",))
+    assert (alone.title, alone.text, alone.metadata) == ("", "T", {"body": "b"})
+
+
 def test_metadata_is_flattened_and_kept_to_scalars(tmp_path: Path) -> None:
     record = {
         "id": "1",
