@@ -30,11 +30,10 @@ from numpy.typing import NDArray
 from lsr.index.hits import Hits
 from lsr.index.postings import WINDOW, Postings
 
-
 _LANE = 64
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _bits(typing_context: Any, value: Any) -> Any:
     """Reinterpret a float32 as an int32."""
     signature = nb.types.int32(nb.types.float32)
@@ -214,7 +213,7 @@ def _exhaustive(
                         documents[0] = base + place
                         _sift_down(scores, documents, 0, size)
                     if size == k:
-                        threshold = _bits(scores[0])
+                        threshold = _bits(scores[0])  # type: ignore[call-arg]
             accumulator[:] = np.float32(0)
         _sort_heap(scores, documents, size)
         sizes[i] = size

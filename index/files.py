@@ -21,7 +21,7 @@ def _header(dtype: np.dtype[Any], length: int) -> bytes:
     """Return how the ``.npy`` file of a one-dimensional array begins."""
     buffer = io.BytesIO()
     header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
-    npy.write_array_header_1_0(buffer, header)  # type: ignore[arg-type]
+    npy.write_array_header_1_0(buffer, header)
     return buffer.getvalue()
 
 

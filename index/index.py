@@ -280,7 +280,7 @@ def _query_parts(
     """Return a query batch as CSR parts, checked, ascending in term id, without zeros."""
     # This runs for every single query: a conversion that changes nothing would cost as much as the search.
     if queries.dtype != np.float32 or not isinstance(queries, sparse.csr_array):
-        queries = sparse.csr_array(queries, dtype=np.float32)
+        queries = sparse.csr_array(queries).astype(np.float32)
     least, most = (queries.data.min(), queries.data.max()) if queries.nnz else (np.float32(1), np.float32(1))
     if not (least >= 0 and most < np.inf):  # NaN fails both
         worst = queries.data[~((queries.data >= 0) & (queries.data < np.inf))][0]

@@ -121,7 +121,9 @@ class Manifest:
             raise ValueError(kind)
         files = tuple(FileEntry(**entry) for entry in body["files"])
         # An index from a stranger must not make us read outside its folder.
-        for name in [file.path for file in files] + [f"segments/{entry['name']}" for entry in body["segments"]]:
+        for name in [file.path for file in files] + [
+            f"segments/{entry['name']}" for entry in body["segments"]
+        ]:
             parts = Path(name).parts
             if Path(name).is_absolute() or ".." in parts or "\\" in name or ":" in name:
                 raise ValueError(name)

@@ -93,7 +93,9 @@ class Postings:
         elif len(self.run_windows) and int(self.run_windows.max()) * WINDOW >= self.document_count:
             broken = "run_windows"
         if broken:
-            raise IndexProblem(f"{where} is damaged: {broken}.npy does not fit its neighbours; build the index again.")
+            raise IndexProblem(
+                f"{where} is damaged: {broken}.npy does not fit its neighbours; build the index again."
+            )
 
     def document_frequencies(self, terms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of documents that hold each term (0 for ids out of range), shape (terms,)."""

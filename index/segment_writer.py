@@ -77,7 +77,9 @@ def write_segment(
             if weighting is not None and lengths is not None:
                 writers["frequencies"].write(np.minimum(weights, 65_535))
                 weights = weighting.impacts(weights, lengths[part.documents])
-            offsets, windows, starts, first_runs = cut_runs(part.counts, part.documents, written, window_count)
+            offsets, windows, starts, first_runs = cut_runs(
+                part.counts, part.documents, written, window_count
+            )
             codes = grid.encode(weights)
             error.add(weights, grid.decode(codes), grid.saturated(weights))
             writers["offsets"].write(offsets)

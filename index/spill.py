@@ -69,11 +69,12 @@ class PostingSpill:
         """Turn the buffered rows to term order and empty the buffer."""
         rows, self._rows, self._buffered = self._rows, [], 0
         width = max((row.shape[1] for row in rows), default=0)
+        lengths = np.concatenate([np.diff(row.indptr) for row in rows] or [np.zeros(1, np.int32)])
         stack = sparse.csr_array(
             (
                 np.concatenate([row.data for row in rows] or [np.empty(0, np.float32)]),
                 np.concatenate([row.indices for row in rows] or [np.empty(0, np.int32)]),
-                np.concatenate([[0], np.cumsum(np.concatenate([np.diff(row.indptr) for row in rows] or [[0]]))]),
+                np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
             ),
             shape=(sum(row.shape[0] for row in rows) or 1, width),
         )

@@ -69,7 +69,13 @@ class StoreWriter:
             IndexProblem: where two documents have the same id.
         """
         rows = [
-            (number, d.id, d.title, d.text, json.dumps(d.metadata, ensure_ascii=False) if d.metadata else None)
+            (
+                number,
+                d.id,
+                d.title,
+                d.text,
+                json.dumps(d.metadata, ensure_ascii=False) if d.metadata else None,
+            )
             for number, d in enumerate(documents, self.document_count)
         ]
         try:
@@ -82,7 +88,9 @@ class StoreWriter:
         """Find which document of a refused batch repeats an id."""
         seen: set[str] = set()
         for document in documents:
-            row = self._connection.execute("SELECT number FROM documents WHERE id = ?", (document.id,)).fetchone()
+            row = self._connection.execute(
+                "SELECT number FROM documents WHERE id = ?", (document.id,)
+            ).fetchone()
             # Rows of this batch may be in the table already; only those of earlier ones count here.
             if document.id in seen or (row and row[0] < self.document_count):
                 where = f"{document.location}: " if document.location else ""
@@ -115,7 +123,9 @@ class Store:
         try:
             self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             self._connection.execute("PRAGMA trusted_schema=OFF")
-            self._connection.execute("SELECT number, id, title, text, metadata FROM documents LIMIT 1").fetchone()
+            self._connection.execute(
+                "SELECT number, id, title, text, metadata FROM documents LIMIT 1"
+            ).fetchone()
             self._connection.execute("SELECT id, term FROM terms LIMIT 1").fetchone()
         except sqlite3.Error as error:
             raise IndexProblem(f"{path} is damaged ({error}); build the index again.") from None
@@ -144,7 +154,7 @@ class Store:
 
     def ids(self, numbers: Sequence[int]) -> dict[int, str]:
         """Return document ids by number."""
-        return dict(self._rows_of("SELECT number, id FROM documents WHERE number IN ({})", numbers))  # type: ignore[arg-type]
+        return dict(self._rows_of("SELECT number, id FROM documents WHERE number IN ({})", numbers))
 
     def all_ids(self) -> list[str]:
         """Return every document id, by number."""
@@ -152,16 +162,16 @@ class Store:
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
         """Return document numbers by id, without the ids that are unknown."""
-        return dict(self._rows_of("SELECT id, number FROM documents WHERE id IN ({})", ids))  # type: ignore[arg-type]
+        return dict(self._rows_of("SELECT id, number FROM documents WHERE id IN ({})", ids))
 
     def terms(self, term_ids: NDArray[np.int64]) -> dict[int, str]:
         """Return term strings by id."""
-        return dict(self._rows_of("SELECT id, term FROM terms WHERE id IN ({})", term_ids.tolist()))  # type: ignore[arg-type]
+        return dict(self._rows_of("SELECT id, term FROM terms WHERE id IN ({})", term_ids.tolist()))
 
     def term_ids(self, terms: Sequence[str]) -> dict[str, int]:
         """Return term ids by string; of equal strings the lowest id."""
         rows = self._rows_of("SELECT term, min(id) FROM terms WHERE term IN ({}) GROUP BY term", terms)
-        return dict(rows)  # type: ignore[arg-type]
+        return dict(rows)
 
     def close(self) -> None:
         """Close the file."""

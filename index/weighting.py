@@ -22,9 +22,7 @@ class Bm25Weighting:
     b: float
     average_length: float
 
-    def impacts(
-        self, frequencies: NDArray[np.float32], lengths: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def impacts(self, frequencies: NDArray[np.float32], lengths: NDArray[Any]) -> NDArray[np.float32]:
         """Return the impact of each posting from its term frequency and its document's length."""
         average = self.average_length or 1.0
         norms = self.k1 * (1 - self.b + self.b * lengths.astype(np.float64) / average)

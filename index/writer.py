@@ -129,7 +129,7 @@ class IndexWriter:
         """
         if weights.shape[0] != len(documents):
             raise ValueError(f"{weights.shape[0]} rows of weights for {len(documents)} documents")
-        weights = sparse.csr_array(weights, dtype=np.float32)
+        weights = sparse.csr_array(weights).astype(np.float32, copy=False)
         good = (weights.data >= 0) & (weights.data < np.inf)
         if not good.all():
             place = int(np.flatnonzero(~good)[0])

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from lsr.cli.options import DEFAULT_ENCODER, output_options
+from lsr.cli.program import program
 
 INDEX = "python-docs.index"
 QUERIES = (
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from lsr.retrieval import Searcher, build_index
 
     start = time.perf_counter()
+    name = program()
     talk = not (args.quiet or args.json)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if talk:
@@ -77,7 +79,9 @@ def run(args: argparse.Namespace) -> int:
                 from lsr.cli.results import show_results
 
                 console = Console(highlight=False)
-                console.print(f'lsr search {args.output} "{query}" -k 3', style="bold green", soft_wrap=True)
+                console.print(
+                    f'{name} search {args.output} "{query}" -k 3', style="bold green", soft_wrap=True
+                )
                 show_results(console, searcher, hits, explanations, explain=False)
                 print()
     seconds = time.perf_counter() - start
@@ -86,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
     elif talk:
         print(
             f"Done in {seconds:.1f} s. Search on:\n"
-            f"  lsr search {args.output}                                 a prompt that stays open\n"
-            f'  lsr search {args.output} "parse a date" --explain        why a result was found\n'
-            f"  lsr index FOLDER -o my.index                             your own texts"
+            f'  {name} search {args.output} "parse a date" --explain   (why each result was found)\n'
+            f"  {name} search {args.output}   (a prompt that stays open)\n"
+            f"  {name} index FOLDER -o my.index   (your own texts)"
         )
     return 0

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lsr.cli.options import compute_options, encoder_options, encoder_options_from, output_options
+from lsr.cli.program import program
 
 _EXAMPLES = """\
 examples:
@@ -30,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
         description=(
             "Encode a corpus and build an index of it. CORPUS is a .jsonl, .csv, .tsv (also .gz or .zst) or "
             ".parquet file, a .txt, .md, .rst or .html file or a folder of them, a BEIR folder, an ir_datasets id, "
-            "python-docs, or - for JSON Lines on standard input. JSON Lines with a \"vector\" of term weights are "
+            'python-docs, or - for JSON Lines on standard input. JSON Lines with a "vector" of term weights are '
             "indexed as they are."
         ),
         epilog=_EXAMPLES,
@@ -49,7 +50,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--no-texts", action="store_true", help="do not keep texts; results have no snippets")
     fields = parser.add_argument_group("reading")
-    fields.add_argument("--id-field", metavar="NAME", help="field with the document id (default: id, _id or docid)")
+    fields.add_argument(
+        "--id-field", metavar="NAME", help="field with the document id (default: id, _id or docid)"
+    )
     fields.add_argument("--title-field", metavar="NAME", help="field with the title (default: title)")
     fields.add_argument(
         "--text-field",
@@ -112,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         )
     for note in filter(None, notes):
         print(f"  note: {note}")
-    print(f'Search it: lsr search {report.folder} "your question"')
+    print(f'Search it: {program()} search {report.folder} "your question"')
     return 0
 
 

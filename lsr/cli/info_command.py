@@ -82,7 +82,10 @@ def _print(facts: dict[str, Any]) -> None:
     settings = ", ".join(f"{k}={v}" for k, v in encoder["settings"].items() if v not in (None, ""))
     rows = [
         ("index", f"{facts['folder']}  (format {facts['format']}, created {facts['created']})"),
-        ("documents", f"{facts['documents']:,} in {facts['segments']} segment{'s' * (facts['segments'] != 1)}"),
+        (
+            "documents",
+            f"{facts['documents']:,} in {facts['segments']} segment{'s' * (facts['segments'] != 1)}",
+        ),
         (
             "terms",
             f"{facts['terms_per_document']:.1f} a document, {facts['postings']:,} postings, "
@@ -103,11 +106,18 @@ def _print(facts: dict[str, Any]) -> None:
     ]
     if weighting["kind"] == "bm25":
         rows.insert(
-            4, ("BM25", f"k1 {weighting['k1']}, b {weighting['b']}, mean length {weighting['average_length']:.1f} words")
+            4,
+            (
+                "BM25",
+                f"k1 {weighting['k1']}, b {weighting['b']}, mean length {weighting['average_length']:.1f} words",
+            ),
         )
     if "verified_bytes" in facts:
         rows.append(
-            ("verified", f"all {facts['verified_bytes']:,} bytes match their checksums ({facts['verify_seconds']} s)")
+            (
+                "verified",
+                f"all {facts['verified_bytes']:,} bytes match their checksums ({facts['verify_seconds']} s)",
+            )
         )
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")

@@ -80,9 +80,14 @@ def compute_options() -> argparse.ArgumentParser:
         help="full-length texts a batch; shorter texts are packed to the same number of tokens (default: 32)",
     )
     group.add_argument(
-        "--max-length", type=positive_int, metavar="TOKENS", help="tokens of a text that are read (default: the encoder's own)"
+        "--max-length",
+        type=positive_int,
+        metavar="TOKENS",
+        help="tokens of a text that are read (default: the encoder's own)",
     )
-    group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
+    group.add_argument(
+        "--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: cuda where there is one)"
+    )
     group.add_argument(
         "--threads", type=positive_int, metavar="N", help="processor threads (default: all cores)"
     )

@@ -47,8 +47,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("query", nargs="?", metavar="QUERY", help="what to search for")
     parser.add_argument("-k", type=positive_int, default=10, metavar="N", help="results wanted (default: 10)")
     parser.add_argument("--explain", action="store_true", help="show which terms earned each score")
-    parser.add_argument("--queries", metavar="FILE", help="JSON Lines (_id, text) or TSV (id, text) with queries")
-    parser.add_argument("--run", dest="run_file", metavar="OUT", help="with --queries: where to write the TREC run")
+    parser.add_argument(
+        "--queries", metavar="FILE", help="JSON Lines (_id, text) or TSV (id, text) with queries"
+    )
+    parser.add_argument(
+        "--run", dest="run_file", metavar="OUT", help="with --queries: where to write the TREC run"
+    )
     parser.set_defaults(run=run)
 
 

@@ -40,7 +40,9 @@ def make_snippet(
         space = text.rfind(" ", start, stop)
         stop = space if space > start + width // 2 else stop
     marks = _whole_words(text, [(s.start, s.end) for s in matched if start <= s.start and s.end <= stop])
-    return _one_line(text[start:stop], [(a - start, b - start) for a, b in marks], start > 0, stop < len(text))
+    return _one_line(
+        text[start:stop], [(a - start, b - start) for a, b in marks], start > 0, stop < len(text)
+    )
 
 
 def _best_start(matched: Sequence[TermSpan], scores: Mapping[str, float], width: int) -> int:

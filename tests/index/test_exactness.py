@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from brute_force import assert_same_hits, hits_by_hand, on_grid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -14,7 +15,6 @@ from scipy import sparse
 from lsr.index import DocumentRecord, Index, IndexProblem, IndexWriter
 from lsr.index.grid import ImpactBits
 from lsr.index.index import Algorithm
-from brute_force import assert_same_hits, hits_by_hand, on_grid
 
 ALGORITHMS: list[Algorithm] = ["exhaustive", "vectorised"]
 

@@ -84,7 +84,7 @@ def test_duplicate_ids_are_refused_within_and_across_batches(tmp_path: Path) -> 
 def test_an_existing_index_is_kept_unless_overwritten(tmp_path: Path) -> None:
     folder = make(tmp_path / "an.index")
     before = (folder / MANIFEST).read_bytes()
-    with pytest.raises(IndexProblem, match="exists already.*--overwrite"):
+    with pytest.raises(IndexProblem, match=r"exists already.*--overwrite"):
         IndexWriter(folder, encoder={})
     with pytest.raises(RuntimeError), IndexWriter(folder, encoder={}, overwrite=True) as writer:
         writer.add(WEIGHTS, RECORDS)
@@ -140,7 +140,7 @@ def test_a_dead_builders_folder_is_cleared_and_a_living_ones_kept(tmp_path: Path
 
 
 def test_missing_and_foreign_folders(tmp_path: Path) -> None:
-    with pytest.raises(IndexProblem, match="no index at .*lsr index"):
+    with pytest.raises(IndexProblem, match=r"no index at .*lsr index"):
         Index(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(IndexProblem, match="is not an index"):
@@ -161,7 +161,7 @@ def _edit_manifest(folder: Path, **changes: object) -> None:
 def test_a_newer_format_says_how_to_go_on(tmp_path: Path) -> None:
     folder = make(tmp_path / "an.index")
     _edit_manifest(folder, version=99)
-    with pytest.raises(IndexProblem, match="format 99.*pip install --upgrade"):
+    with pytest.raises(IndexProblem, match=r"format 99.*pip install --upgrade"):
         Index(folder)
 
 
