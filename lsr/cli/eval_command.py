@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "eval",
         help="measure an encoder on test collections",
         description=(
-            "Index, search and score test collections: nDCG@10, MRR@10, MAP, recall, terms a text, "
+            "Index, search and score test collections: nDCG@10, MRR@10, MAP, recall, terms a text,\n"
             "FLOPS, index size and times. Writes the rankings in TREC format."
         ),
         epilog=_EXAMPLES,

@@ -29,6 +29,7 @@ class _LocalFile:
 
 class _NoNetwork(_LocalFile):
     def stream(self) -> object:
+        ir_datasets.log.easy().info("[error] opening")
         ir_datasets.log.easy().info("download error: retrying")
         raise ConnectionError("Failed to resolve host")
 
@@ -92,7 +93,7 @@ def test_a_failed_download_is_one_sentence(capfd: pytest.CaptureFixture[str]) ->
         load_dataset("lsr-fruit/offline")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
-    ir_datasets.log.easy().info("download error: elsewhere")
+    ir_datasets.log.easy().info("[error] elsewhere")
     assert "elsewhere" in capfd.readouterr().err
 
 
