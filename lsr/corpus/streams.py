@@ -10,7 +10,7 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -37,7 +37,8 @@ class _Counted(io.RawIOBase):
     """A raw byte stream that adds what is read from it to a report."""
 
     def __init__(self, inner: IO[bytes], report: ReadReport) -> None:
-        self._inner = inner
+        # Standard input is buffered: its read() would wait for a full buffer, read1() takes what is there.
+        self._read: Callable[[int], bytes] = getattr(inner, "read1", inner.read)
         self._report = report
 
     def readable(self) -> bool:
@@ -45,7 +46,7 @@ class _Counted(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer)
-        data = self._inner.read(len(view))
+        data = self._read(len(view))
         view[: len(data)] = data
         self._report.bytes_read += len(data)
         return len(data)
