@@ -136,6 +136,6 @@ def _column(text: str, what: str) -> str:
     if not text or text.split() != [text]:
         raise UserError(
             f"The {what} id {text!r} is empty or holds white space, which a run in TREC format cannot "
-            f"hold; use --no-run."
+            f"hold; index the corpus with other ids (lsr eval can leave the run out: --no-run)."
         )
     return text

@@ -91,6 +91,17 @@ class Index:
             total += postings.document_frequencies(np.asarray(term_ids, np.int64))
         return total
 
+    def text_document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of documents whose own text holds each term, shape (terms,).
+
+        This is what a corpus IDF is computed from. Where the encoder that filled the index did not
+        count its texts' own terms, it equals `document_frequencies`.
+        """
+        total = np.zeros(len(term_ids), np.int64)
+        for segment in self._segments:
+            total += segment.text_document_frequencies(np.asarray(term_ids, np.int64))
+        return total
+
     def sizes(self) -> dict[str, int]:
         """Return the bytes on disk of postings, of documents and terms, of the rest, and of all."""
         sizes = {"postings": 0, "texts": 0, "other": (self.folder / MANIFEST).stat().st_size}

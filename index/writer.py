@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lsr.index.errors import IndexProblem
-from lsr.index.files import files_below, replace_file, synchronise
+from lsr.index.files import files_below, replace_file, synchronise, write_array
 from lsr.index.grid import ImpactBits, ImpactGrid
 from lsr.index.manifest import MANIFEST, Manifest, file_entries
-from lsr.index.segment import STORE
+from lsr.index.segment import STORE, TEXT_FREQUENCIES
 from lsr.index.segment_writer import write_segment
 from lsr.index.spill import PostingSpill
 from lsr.index.store import DocumentRecord, StoreWriter
@@ -152,11 +152,15 @@ class IndexWriter:
         if self._bm25:
             self._lengths.append(np.asarray(weights.sum(axis=1)).astype(np.uint32))
 
-    def commit(self, vocabulary: Sequence[str]) -> Manifest:
+    def commit(
+        self, vocabulary: Sequence[str], text_frequencies: NDArray[np.int64] | None = None
+    ) -> Manifest:
         """Finish the index and put it in place.
 
         Args:
             vocabulary: the term of every id.
+            text_frequencies: number of documents whose own text holds each term, shape
+                (vocabulary,), where the encoder adds terms to documents; a corpus IDF needs them.
         """
         weighting = lengths = None
         if self._bm25:
@@ -168,6 +172,8 @@ class IndexWriter:
         entry = write_segment(
             self._segment_folder, self._segment, self._spill, len(vocabulary), grid, weighting, lengths
         )
+        if text_frequencies is not None:
+            write_array(self._segment_folder / TEXT_FREQUENCIES, text_frequencies.astype(np.int64))
         shutil.rmtree(self._staging / "spill")
         segments, encoders = self._staging / "segments", self.encoder_folder
         manifest = Manifest(

@@ -118,7 +118,7 @@ class BagOfTokensQueryEncoder:
         distinct = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *pieces]))
         # How many documents hold a piece themselves, where the index counted that: expansion makes
         # common terms of rare ones, and an IDF of expanded documents measures worse.
-        counted = getattr(statistics, "text_document_frequencies", statistics.document_frequencies)
+        counted = statistics.text_document_frequencies
         frequencies = np.asarray(counted(distinct), dtype=np.int64)
         weights = corpus_idf(statistics.document_count, frequencies)
         return [weights[np.searchsorted(distinct, ids)] for ids in pieces]

@@ -40,6 +40,13 @@ class CorpusStatistics(Protocol):
     def document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of live documents that hold each term, shape (terms,)."""
 
+    def text_document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of live documents whose own text holds each term, shape (terms,).
+
+        An encoder that expands documents gives far more of them a term than hold it; it is the texts
+        that say how rare a term is.
+        """
+
     def term_ids(self, terms: Sequence[str]) -> NDArray[np.int64]:
         """Return the id of each term string, -1 where the vocabulary lacks it, shape (terms,)."""
 

@@ -120,7 +120,7 @@ def build_index(
             writer.add(weights, [_record(document) for document in batch])
             if progress:
                 progress(len(batch))
-        manifest = writer.commit(loaded.vocabulary)
+        manifest = writer.commit(loaded.vocabulary, getattr(loaded, "text_frequencies", None))
         count, postings = writer.document_count, writer.posting_count
     quantisation = manifest.segments[0].quantisation
     return BuildReport(

@@ -237,3 +237,14 @@ def test_opening_loads_neither_numba_nor_scipy_sparse_solvers(tmp_path: Path) ->
         "sys.exit('numba' in sys.modules or 'torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+
+
+def test_frequencies_of_the_texts_own_terms(tmp_path: Path) -> None:
+    terms = np.array([0, 2, 1, 7, -1])
+    with Index(make(tmp_path / "without.index")) as index:
+        assert index.text_document_frequencies(terms).tolist() == index.document_frequencies(terms).tolist()
+    with IndexWriter(tmp_path / "with.index", encoder={}) as writer:
+        writer.add(WEIGHTS, RECORDS)
+        writer.commit(["a", "b", "c"], np.array([1, 0, 4]))
+    with Index(tmp_path / "with.index") as index:
+        assert index.text_document_frequencies(terms).tolist() == [1, 4, 0, 0, 0]

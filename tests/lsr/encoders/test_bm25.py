@@ -41,6 +41,9 @@ class Statistics:
     def document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return self._counts[term_ids].astype(np.int64)
 
+    def text_document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.document_frequencies(term_ids)
+
     def term_ids(self, terms: Sequence[str]) -> NDArray[np.int64]:
         return np.array([self._ids.get(term, -1) for term in terms], dtype=np.int64)
 
