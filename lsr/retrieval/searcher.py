@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lsr.encoders.base import QueryEncoder
+from lsr.encoders.base import Encoder, QueryEncoder
 from lsr.encoders.external import vectors_to_rows
 from lsr.encoders.loading import load_query_encoder
 from lsr.encoders.options import EncoderOptions
@@ -54,8 +54,8 @@ class Searcher:
 
     Args:
         folder: the index.
-        encoder: None takes the query side kept in the index. A name, path or encoder is compared
-            with the one that filled the index.
+        encoder: where named (name, path or encoder), it must be the one that filled the index.
+            Queries are encoded by the query side that the index keeps.
         options: ``idf``, ``device``, ``threads`` and the like for encoding queries.
         threads: a batch of queries is spread over this many threads.
 
@@ -68,32 +68,29 @@ class Searcher:
         self,
         folder: str | Path,
         *,
-        encoder: str | Path | QueryEncoder | None = None,
+        encoder: str | Path | Encoder | None = None,
         options: EncoderOptions | None = None,
         threads: int = 1,
     ) -> None:
         self.index = Index(folder)
         self.threads = threads
         options = options or EncoderOptions()
-        if encoder is None:
-            self.encoder: QueryEncoder = load_query_encoder(self.index.encoder_folder, options)
-        elif isinstance(encoder, (str, Path)):
-            self.encoder = self._matching(encoder, options)
-        else:
-            self.encoder = encoder
+        if encoder is not None:
+            self._check_same(encoder, options)
+        self.encoder: QueryEncoder = load_query_encoder(self.index.encoder_folder, options)
 
-    def _matching(self, encoder: str | Path, options: EncoderOptions) -> QueryEncoder:
-        """Load a named encoder if it is the one that filled the index."""
-        from lsr.encoders import load_encoder
+    def _check_same(self, encoder: str | Path | Encoder, options: EncoderOptions) -> None:
+        """Refuse an encoder that is not the one that filled the index."""
+        if isinstance(encoder, (str, Path)):
+            from lsr.encoders import load_encoder
 
+            encoder = load_encoder(encoder, options)
         filled_by = self.index.manifest.encoder
-        loaded = load_encoder(encoder, options)
-        if loaded.fingerprint() != filled_by["fingerprint"]:
+        if encoder.fingerprint() != filled_by["fingerprint"]:
             raise UserError(
-                f"{self.index.folder} was filled by the encoder {filled_by['name']}, and {encoder} is not the same "
-                "(other weights, tokenizer or settings); leave out --encoder, or index the corpus with it."
+                f"{self.index.folder} was filled by the encoder {filled_by['name']}, and {encoder.name} is not the "
+                "same (other weights, tokenizer or settings); leave out --encoder, or index the corpus with it."
             )
-        return load_query_encoder(self.index.encoder_folder, options)
 
     def encode_queries(self, texts: Sequence[str]) -> sparse.csr_array:
         """Return query weights, shape (texts, vocabulary)."""
@@ -136,8 +133,10 @@ class Searcher:
         text = f"{hit.title}\n{hit.text or ''}"
         own = {span.term for span in self.encoder.term_spans(text)}
         asked = {span.term for span in self.encoder.term_spans(query)}
+        # Without its text a document's own terms are not known; none is called an expansion then.
+        unknown = hit.text is None
         scores = [
-            TermScore(term, part.weight, part.impact, part.score, term in asked, term in own)
+            TermScore(term, part.weight, part.impact, part.score, term in asked, unknown or term in own)
             for term, part in zip(terms, parts, strict=True)
         ]
         return sorted(scores, key=lambda score: -score.score)
