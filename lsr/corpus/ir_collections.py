@@ -12,7 +12,7 @@ from typing import Any
 
 from lsr.corpus.document import Document
 from lsr.corpus.options import ReadOptions
-from lsr.corpus.records import checked_id, checked_text
+from lsr.corpus.records import checked_id, storable_text
 from lsr.corpus.report import BadDocument, ReadReport
 from lsr.errors import UserError
 
@@ -88,8 +88,8 @@ def _fetched(name: str, dataset: Any) -> Iterator[Any]:
 
 def _document(record: Any, location: str) -> Document:
     title = getattr(record, "title", "") or ""
-    title = checked_text(title, "title").strip()
-    text = checked_text(record.default_text(), "text")
+    title = storable_text(title, "title").strip()
+    text = storable_text(record.default_text(), "text")
     # default_text() begins with the title where there is one; `Document` puts it there itself.
     text = text.lstrip().removeprefix(title).lstrip()
     return Document(
@@ -110,5 +110,5 @@ def _metadata(record: Any, text: str) -> dict[str, Any]:
         if isinstance(value, (int, float)):
             metadata[name] = value
         elif isinstance(value, str) and len(value) <= _METADATA_LENGTH and value.strip() not in text:
-            metadata[name] = checked_text(value, name)
+            metadata[name] = storable_text(value, name)
     return metadata

@@ -73,7 +73,7 @@ def document_from_record(record: Mapping[str, Any], options: ReadOptions, locati
     document = Document(
         id=checked_id(record[id_name], id_name),
         text=_joined_text(record, text_names),
-        title="" if title is None else checked_text(title, title_name),
+        title="" if title is None else storable_text(title, title_name),
         metadata=_metadata(record, {id_name, title_name, VECTOR_FIELD, *text_names}),
         vector=checked_vector(record[VECTOR_FIELD]) if VECTOR_FIELD in record else None,
         location=location,
@@ -95,7 +95,22 @@ def checked_id(value: Any, name: str) -> str:
 
 
 def checked_text(value: Any, name: str) -> str:
-    """Return `value` when it is a string that can be stored as UTF-8."""
+    """Return `value` when it is a string that can be stored, without NUL.
+
+    NUL ends strings for some readers of an index, so ids and terms must not hold it; a file of text
+    that does is more likely a picture or UTF-16.
+    """
+    text = storable_text(value, name)
+    if "\0" in text:
+        raise BadDocument(f"{name!r} holds a NUL character")
+    return text
+
+
+def storable_text(value: Any, name: str) -> str:
+    """Return `value` when it is a string that can be stored as UTF-8.
+
+    NUL is allowed: text taken from PDFs and old databases has it here and there.
+    """
     if not isinstance(value, str):
         raise BadDocument(f"{name!r} is {_kind(value)}, not a string")
     if not value.isascii():
@@ -106,8 +121,6 @@ def checked_text(value: Any, name: str) -> str:
                 f"{name!r} holds half a character (lone surrogate U+{ord(value[error.start]):04X}), "
                 "which cannot be stored"
             ) from error
-    if "\0" in value:
-        raise BadDocument(f"{name!r} holds a NUL character, which cannot be stored")
     return value
 
 
@@ -134,10 +147,10 @@ def _joined_text(record: Mapping[str, Any], names: tuple[str, ...]) -> str:
     if not names:
         return ""
     if len(names) == 1:
-        return checked_text(record[names[0]], names[0])
+        return storable_text(record[names[0]], names[0])
     # Of several fields some may be null, as long as one is not.
     present = [name for name in names if record[name] is not None] or list(names[:1])
-    return "\n".join(checked_text(record[name], name) for name in present)
+    return "\n".join(storable_text(record[name], name) for name in present)
 
 
 def _metadata(record: Mapping[str, Any], used: set[str]) -> dict[str, Any]:
@@ -159,7 +172,7 @@ def _is_storable(value: Any, name: str) -> bool:
         return False
     if isinstance(value, str):
         checked_text(name, name)
-        checked_text(value, name)
+        storable_text(value, name)
         return True
     if isinstance(value, float) and not math.isfinite(value):
         raise BadDocument(f"{name!r} is {value}, which is no number")

@@ -50,6 +50,17 @@ def test_documents_and_terms_come_back(tmp_path: Path) -> None:
         assert sizes["total"] == on_disk
 
 
+def test_any_text_comes_back_as_it_was(tmp_path: Path) -> None:
+    texts = ["a\0b", "\0", "tab\tline\r\n", "\u200b\U0001f600", ""]
+    records = [DocumentRecord(str(i), text, text, {"note": text}) for i, text in enumerate(texts)]
+    with IndexWriter(tmp_path / "an.index", encoder={}) as writer:
+        writer.add(sparse.csr_array((5, 3), dtype=np.float32), records)
+        writer.commit(["a", "b", "c"])
+    with Index(tmp_path / "an.index") as index:
+        for document, text in zip(index.documents(range(5)), texts, strict=True):
+            assert (document.title, document.text, document.metadata) == (text, text, {"note": text})
+
+
 def test_texts_are_left_out_on_request(tmp_path: Path) -> None:
     with Index(make(tmp_path / "an.index", store_texts=False)) as index:
         assert index.documents([0])[0].text is None

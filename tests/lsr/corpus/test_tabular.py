@@ -81,7 +81,6 @@ def test_unusable_headers(tmp_path: Path, content: str, said: str) -> None:
         (b",a", "'id' is empty"),
         (b'1,"a"b', "is a quote left open"),
         (b"1,\xff", "is not utf-8"),
-        (b"1,a\x00", "NUL"),
     ],
 )
 def test_bad_rows(tmp_path: Path, row: bytes, said: str) -> None:
@@ -90,8 +89,7 @@ def test_bad_rows(tmp_path: Path, row: bytes, said: str) -> None:
     with pytest.raises(UserError) as caught:
         read(path)
     assert str(caught.value).startswith(f"{path}:3: ")
-    # Python 3.10's csv module refuses NUL with words of its own.
-    assert said in str(caught.value) or (b"\0" in row and "NUL" in str(caught.value))
+    assert said in str(caught.value)
     report = ReadReport()
     documents = list(read_corpus([path], ReadOptions(skip_bad=True), report))
     assert [document.id for document in documents] == ["0", "9"]
