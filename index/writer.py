@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -236,6 +237,12 @@ class IndexWriter:
         self._store.abort()
         if self._staging.exists():
             self._discard()
+        if isinstance(error, (OSError, sqlite3.OperationalError)):
+            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+            raise IndexProblem(
+                f"The index {self.folder} cannot be written ({reason}), and nothing of it was kept; "
+                "free some space or choose another place with -o."
+            ) from error
 
 
 def _staging_folder(target: Path) -> tuple[Path, FileLock]:

@@ -48,7 +48,7 @@ def progress(
         yield ProgressBar()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -58,7 +58,7 @@ def progress(
             seconds = task.elapsed or 0.0
             rate = task.completed / seconds if seconds else 0.0
             shown = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
-            return Text(f"{int(task.completed):,} {unit}, {shown} a second")
+            return Text(f"{int(task.completed):,} {unit}, {shown}/s", no_wrap=True)
 
     class Left(ProgressColumn):
         """Time left, from the mean rate so far."""
@@ -70,13 +70,12 @@ def progress(
             minutes, seconds = divmod(max(left, 0), 60)
             hours, minutes = divmod(minutes, 60)
             shown = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-            return Text(f"{shown} left", style="cyan")
+            return Text(f"{shown} left", style="cyan", no_wrap=True)
 
     bar = Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=20),
         Rate(),
-        TimeElapsedColumn(),
         Left(),
         console=Console(stderr=True),
         transient=True,

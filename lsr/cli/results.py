@@ -33,15 +33,20 @@ def show_results(
         head = Text(f"{rank:>3}. ", style="dim")
         head.append(f"{hit.score:.4g}", style="cyan")
         head.append("  ")
-        head.append(hit.title or hit.id, style="bold")
+        head.append(printable(hit.title or hit.id), style="bold")
         if hit.title and not hit.title.startswith(hit.id):
-            head.append(f"  {hit.id}", style="dim")
+            head.append(f"  {printable(hit.id)}", style="dim")
         console.print(head, soft_wrap=True)
         if hit.text:
             snippet = hit_snippet(searcher, hit, terms)
             console.print(Text("     ") + _marked(snippet, color=console.is_terminal), soft_wrap=True)
         if explain:
             _show_terms(console, hit, terms)
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, without characters that would steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 def _marked(snippet: Snippet, *, color: bool) -> Any:
@@ -65,7 +70,7 @@ def _show_terms(console: Console, hit: Hit, terms: Sequence[TermScore]) -> None:
     widest = max((len(term.term) for term in terms[:_TERMS_SHOWN]), default=0)
     for term in terms[:_TERMS_SHOWN]:
         share = term.score / hit.score if hit.score else 0.0
-        line = Text(f"       {term.term:<{widest}}  ")
+        line = Text(f"       {printable(term.term):<{widest}}  ")
         line.append(f"{term.score:>8.4g}", style="cyan")
         line.append(f" {share:>4.0%} ")
         line.append(f"{'█' * round(share * 20):<20}", style="cyan")
