@@ -1,0 +1,1 @@
+"""Training: losses, schedules, data, teachers and the loop."""
