@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple
@@ -22,6 +23,10 @@ from lsr.index.segment import Segment
 from lsr.index.store import StoredDocument
 
 Algorithm = Literal["auto", "exhaustive", "vectorised"]
+
+SearchFunction = Callable[
+    [Postings, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], int], tuple[list[Hits], int]
+]
 
 # Loading Numba costs about as much as scoring this many postings in NumPy.
 _NUMBA_WORTH_POSTINGS = 20_000_000
@@ -143,13 +148,14 @@ class Index:
             algorithm = self._choose(terms)
         count = len(starts) - 1
 
+        if threads <= 1 or count <= 1:
+            return self._search_part(starts, terms, weights, k, algorithm)
+
         def run(first: int, last: int) -> list[Hits]:
             low, high = starts[first], starts[last]
             part = (starts[first : last + 1] - low, terms[low:high], weights[low:high])
             return self._search_part(*part, k, algorithm)
 
-        if threads <= 1 or count <= 1:
-            return run(0, count)
         size = max(1, min(_QUERIES_A_TASK, -(-count // threads)))
         bounds = [(first, min(first + size, count)) for first in range(0, count, size)]
         with ThreadPoolExecutor(threads) as pool:
@@ -170,12 +176,9 @@ class Index:
         k: int,
         algorithm: Algorithm,
     ) -> list[Hits]:
-        if algorithm == "exhaustive":
-            from lsr.index.exhaustive import search_exhaustive as search
-        elif algorithm == "vectorised":
-            from lsr.index.vectorised import search_vectorised as search
-        else:
-            raise ValueError(f"unknown algorithm {algorithm!r}")
+        search = _search_function(algorithm)
+        if len(self._segments) == 1:
+            return search(self._segments[0].postings, starts, terms, weights, k)[0]
         per_segment = []
         for segment in self._segments:
             found, _ = search(segment.postings, starts, terms, weights, k)
@@ -285,17 +288,37 @@ class Index:
         self.close()
 
 
+@cache
+def _search_function(algorithm: Algorithm) -> SearchFunction:
+    """Import an algorithm when it is first asked for."""
+    if algorithm == "exhaustive":
+        from lsr.index.exhaustive import search_exhaustive
+
+        return search_exhaustive
+    if algorithm == "vectorised":
+        from lsr.index.vectorised import search_vectorised
+
+        return search_vectorised
+    raise ValueError(f"unknown algorithm {algorithm!r}")
+
+
 def _query_parts(
     queries: sparse.csr_array,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Return a query batch as CSR parts, checked, ascending in term id, without zeros."""
-    # This runs for every single query: a conversion that changes nothing would cost as much as the search.
+    # This runs for every single query; conversions and checks of SciPy's cost as much as some searches.
     if queries.dtype != np.float32 or not isinstance(queries, sparse.csr_array):
         queries = sparse.csr_array(queries).astype(np.float32)
-    least, most = (queries.data.min(), queries.data.max()) if queries.nnz else (np.float32(1), np.float32(1))
+    data, indices = queries.data, queries.indices
+    least, most = (data.min(), data.max()) if data.size else (np.float32(1), np.float32(1))
     if not (least >= 0 and most < np.inf):  # NaN fails both
-        worst = queries.data[~((queries.data >= 0) & (queries.data < np.inf))][0]
+        worst = data[~((data >= 0) & (data < np.inf))][0]
         raise IndexProblem(f"A query has the term weight {worst}; weights are finite and not below 0.")
+    if least > 0 and queries.shape[0] == 1:
+        order = np.argsort(indices)
+        terms = indices[order].astype(np.int64)
+        if (terms[1:] > terms[:-1]).all():
+            return queries.indptr.astype(np.int64), terms, data[order]
     if least == 0 or not queries.has_canonical_format:
         queries = queries.copy()
         queries.sum_duplicates()

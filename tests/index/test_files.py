@@ -220,6 +220,8 @@ def test_truncated_removed_and_swapped_files_are_seen_when_opening(tmp_path: Pat
 
 def test_a_damaged_array_cannot_lead_a_kernel_astray(tmp_path: Path) -> None:
     """Arrays with consistent sizes and nonsense in them: no crash, only wrong or refused results."""
+    sound = Index(make(tmp_path / "sound.index"))
+    expected = sound.search(QUERY, 10, algorithm="exhaustive")[0].scores.tobytes()
     folder = make(tmp_path / "an.index")
     segment = next((folder / "segments").iterdir())
     generator = np.random.default_rng(0)
@@ -237,6 +239,8 @@ def test_a_damaged_array_cannot_lead_a_kernel_astray(tmp_path: Path) -> None:
             for algorithm in ("exhaustive", "vectorised"):
                 hits = index.search(QUERY, 10, algorithm=algorithm)[0]  # type: ignore[arg-type]
                 assert all(0 <= document < 4 for document in hits.documents.tolist())
+            # What it left in scratch memory must not leak into the next search.
+            assert sound.search(QUERY, 10, algorithm="exhaustive")[0].scores.tobytes() == expected
         path.write_bytes(content)
 
 
