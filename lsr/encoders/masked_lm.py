@@ -40,6 +40,11 @@ class MaskedLanguageModel:
         return cls(model.to(device or torch.device("cpu")), str(folder))
 
     @property
+    def projection(self) -> nn.Linear:
+        """The layer that was taken off."""
+        return self._projection
+
+    @property
     def weight(self) -> torch.Tensor:
         """The projection's weight, shape (vocabulary, width)."""
         return self._projection.weight
