@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +117,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         # Immutable: no locks are taken and no journal is looked for, so a read-only folder will do.
-        uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+        uri = path.resolve().as_uri() + "?mode=ro&immutable=1"
         self._lock = threading.Lock()
         try:
             self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)

@@ -33,8 +33,11 @@ def output_options() -> argparse.ArgumentParser:
     return parser
 
 
-def encoder_options(*, default: str | None = DEFAULT_ENCODER) -> argparse.ArgumentParser:
-    """Return a parent parser with ``--encoder`` and everything that changes what it puts out."""
+def encoder_options(*, default: str | None = DEFAULT_ENCODER, documents: bool = True) -> argparse.ArgumentParser:
+    """Return a parent parser with ``--encoder`` and everything that changes what it puts out.
+
+    Options that concern documents alone are left out where none are encoded.
+    """
     parser = argparse.ArgumentParser(add_help=False)
     group = parser.add_argument_group("encoder")
     shown = f" (default: {default})" if default else ""
@@ -56,6 +59,9 @@ def encoder_options(*, default: str | None = DEFAULT_ENCODER) -> argparse.Argume
         choices=["training", "corpus"],
         help="for inference-free encoders: IDF from the checkpoint or from the indexed documents",
     )
+    if not documents:
+        parser.set_defaults(max_terms=None, long_documents="cut")
+        return parser
     group.add_argument(
         "--max-terms", type=positive_int, metavar="N", help="keep the N heaviest terms of a document"
     )

@@ -41,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
         ),
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[encoder_options(default=None), compute_options(), output_options()],
+        parents=[encoder_options(default=None, documents=False), compute_options(), output_options()],
     )
     parser.add_argument("index", metavar="INDEX", help="folder of the index")
     parser.add_argument("query", nargs="?", metavar="QUERY", help="what to search for")
