@@ -70,7 +70,9 @@ def empty_model(folder: Path, head: Head, dtype: torch.dtype) -> Any:
         try:
             return _model_class(head).from_config(_config(folder), dtype=dtype)
         except (ValueError, RuntimeError, OSError, KeyError, TypeError, ImportError) as error:
-            raise UserError(f"{folder}: no model can be made of its config.json ({_first_line(error)}).") from None
+            raise UserError(
+                f"{folder}: no model can be made of its config.json ({_first_line(error)})."
+            ) from None
 
 
 def start_head(model: Any) -> None:
@@ -93,6 +95,8 @@ def start_head(model: Any) -> None:
         if isinstance(getattr(module, "bias", None), nn.Parameter):
             nn.init.zeros_(module.bias)
     projection.weight = embeddings.weight
+    # Says so to whoever builds the model again from its configuration.
+    model.config.tie_word_embeddings = True
     if projection.bias is not None:
         nn.init.zeros_(projection.bias)
 

@@ -108,7 +108,11 @@ class SideSettings:
 
     def __post_init__(self) -> None:
         _at_least_one(
-            "a side", top_k=self.top_k, max_length=self.max_length, layers=self.layers, dimensions=self.dimensions
+            "a side",
+            top_k=self.top_k,
+            max_length=self.max_length,
+            layers=self.layers,
+            dimensions=self.dimensions,
         )
         if self.head not in VOCABULARY_HEADS and self.gate in ("controller", "importance-quality"):
             raise UserError(

@@ -93,7 +93,8 @@ class Side(nn.Module):
             packed, lengths = first, torch.ones_like(pooled[:, 0], dtype=torch.long)
         else:
             packed, lengths = states[pooled], pooled.sum(1)
-        weight, bias = projection.weight, projection.bias
+        weight: torch.Tensor = projection.weight
+        bias: torch.Tensor | None = projection.bias
         own = bag_of_tokens(batch, self.width) if settings.gate in ("lexical", "controller") else None
         read = packed
         if self.parts.epic is not None:

@@ -33,7 +33,7 @@ def vocabulary_weights(
         return sparse_head(states, lengths, weight, bias, pooling=pooling, activation=activation)
     rows = [
         checkpoint(_one_text, part, weight, bias, pooling, activation, use_reentrant=False)
-        for part in states.split(lengths.tolist())
+        for part in torch.split(states, lengths.tolist())
     ]
     return torch.stack(rows) if rows else states.new_zeros((0, weight.shape[0])).float()
 

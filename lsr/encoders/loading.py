@@ -11,6 +11,7 @@ from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
 
 QUERY_ENCODER_FILE = "query_encoder.json"
+COMPOSITION_WEIGHTS = "composition.safetensors"
 
 
 def load_encoder(source: str | Path, options: EncoderOptions | None = None) -> Encoder:
@@ -18,7 +19,8 @@ def load_encoder(source: str | Path, options: EncoderOptions | None = None) -> E
 
     `source` is ``bm25``, a folder, or a Hugging Face id. A folder or id may hold a masked language
     model (``splade`` unless the setting ``kind`` says otherwise), one with an ``idf.json`` beside it
-    (the OpenSearch form: ``inference-free``), or a SparseEncoder of sentence-transformers.
+    (the OpenSearch form: ``inference-free``), a SparseEncoder of sentence-transformers, or any
+    composition that `lsr.composition.model.SparseModel` saved.
     Raises `UserError` where the source is missing, gated, incomplete or of another make.
     """
     options = options or EncoderOptions()
@@ -26,6 +28,14 @@ def load_encoder(source: str | Path, options: EncoderOptions | None = None) -> E
         from lsr.encoders.bm25 import Bm25Encoder
 
         return Bm25Encoder.from_options(options)
+    from lsr.encoders.hub import resolve_source
+
+    revision = options.settings.get("revision")
+    folder = resolve_source(str(source), None if revision is None else str(revision))
+    if (folder / COMPOSITION_WEIGHTS).is_file():
+        from lsr.composition.encoder import ComposedEncoder
+
+        return ComposedEncoder.load(str(source), options)
     from lsr.encoders.learned import LearnedEncoder
 
     return LearnedEncoder.load(str(source), options)
@@ -59,6 +69,10 @@ def load_query_encoder(folder: str | Path, options: EncoderOptions | None = None
         from lsr.encoders.model_query import ModelQueryEncoder
 
         return ModelQueryEncoder.from_record(record, options)
+    if kind == "composition":
+        from lsr.composition.late_query import LateQueryEncoder
+
+        return LateQueryEncoder(record, options)
     raise UserError(
         f"{path} names the encoder kind {kind!r}, which this version of lsr does not know; "
         "search with the version that built the index."

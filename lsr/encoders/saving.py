@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +47,16 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> None:
     texts without any piece. `max_terms`, windows and a corpus IDF are ours alone and stand in
     ``lsr_encoder.json``. Written beside `folder` first and renamed, so nothing is left half-written.
     """
+    with written_whole(folder) as draft:
+        write_encoder(encoder, draft)
+
+
+@contextlib.contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """Give a folder to write in, which becomes `folder` in the end, or goes if that fails.
+
+    `folder` must not exist or be empty; otherwise, and where it cannot be written, a `UserError`.
+    """
     folder = folder.expanduser().absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists already; name a new folder to save the encoder in.")
@@ -54,7 +66,7 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> None:
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error}); name another folder.") from None
     try:
-        _write(encoder, draft)
+        yield draft
         draft.chmod(0o755)
         if folder.exists():
             folder.rmdir()
@@ -65,7 +77,8 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write(encoder: LearnedEncoder, folder: Path) -> None:
+def write_encoder(encoder: LearnedEncoder, folder: Path) -> None:
+    """Write `encoder` into the empty folder `folder`, as `save_encoder` does."""
     pooling_type = _MODULES + "SpladePooling.SpladePooling"
     model_type = _MODULES + "MLMTransformer.MLMTransformer"
     if encoder.query_side is None:
@@ -117,7 +130,7 @@ def _write_model(encoder: LearnedEncoder, folder: Path) -> None:
         if encoder.settings["special_tokens"] == "zero":
             _silence_special_tokens(encoder, state)
         model.save_pretrained(folder, state_dict=state)
-    _write_tokenizer(encoder.tokenizer, encoder.checkpoint.backbone, folder, encoder.settings["max_length"])
+    write_tokenizer(encoder.tokenizer, encoder.checkpoint.backbone, folder, encoder.settings["max_length"])
     _write_json(
         folder / "sentence_bert_config.json",
         {"max_seq_length": encoder.settings["max_length"], "do_lower_case": False},
@@ -164,10 +177,11 @@ def _write_static(encoder: LearnedEncoder, folder: Path) -> None:
     save_file({"weight": table}, folder / "model.safetensors")
     _write_json(folder / "config.json", {"frozen": False})
     origin = encoder.checkpoint.static or encoder.checkpoint.backbone
-    _write_tokenizer(query.tokenizer, origin, folder, query.settings["max_length"])
+    write_tokenizer(query.tokenizer, origin, folder, query.settings["max_length"])
 
 
-def _write_tokenizer(tokenizer: Tokenizer, origin: Path, folder: Path, max_length: int | None) -> None:
+def write_tokenizer(tokenizer: Tokenizer, origin: Path, folder: Path, max_length: int | None) -> None:
+    """Write `tokenizer`, its length and the files beside it in `origin` into `folder`."""
     for name in _TOKENIZER_FILES:
         if (origin / name).is_file():
             shutil.copyfile(origin / name, folder / name)
