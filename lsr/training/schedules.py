@@ -79,14 +79,15 @@ class TargetTerms(Schedule):
     A proportional-integral controller on the logarithm of the weight. At each observed step, with
     e = ln(smoothed mean terms / terms), cut to [-1, 1]:
 
-        ln integral += gain e,        weight = integral * exp(damping e).
+        integral += gain e,        weight = exp(integral + damping e).
 
     The error is a ratio because the weight's effect is: doubling it takes away about the same share of
-    the terms wherever one is. `start` is the weight of step 0; from an untrained model's tens of
-    thousands of terms it grows by the factor e every 1 / `gain` steps. `damping` answers the present
-    error and keeps the integral, which lags, from swinging past the target: terms that a ReLU has cut
-    off everywhere come back slowly. `smoothing` is the share of the old mean kept by the moving
-    average of terms. The weight stays between `least` and `most`, and the integral with it.
+    the terms wherever one is. `start` is the weight of step 0. From an untrained model's tens of
+    thousands of terms, where e is cut to 1, the weight grows by the factor e every 1 / `gain` steps;
+    once e falls below 1 the number closes in with a time constant of about `damping` / `gain` steps (100
+    by default). That has to be slower than terms answer to the weight, or they swing about the
+    target: lower `gain` then. `smoothing` is the share of the old mean that the moving average of
+    terms keeps. The weight stays between `least` and `most`, and the integral near them.
 
     All processes must observe the same number: the mean over the gathered batch.
     """
@@ -95,8 +96,8 @@ class TargetTerms(Schedule):
         self,
         terms: float,
         start: float = 1e-4,
-        gain: float = 0.01,
-        damping: float = 1.0,
+        gain: float = 0.04,
+        damping: float = 4.0,
         smoothing: float = 0.9,
         least: float = 1e-8,
         most: float = 1e4,
@@ -107,40 +108,40 @@ class TargetTerms(Schedule):
             raise UserError(
                 f"start is {start}; it must lie between least ({least}, above 0) and most ({most})."
             )
-        if not gain > 0 or damping < 0:
-            raise UserError(
-                f"gain is {gain} and damping {damping}; gain must be above 0 and damping not below."
-            )
+        if not gain > 0 or not damping >= 0:
+            raise UserError(f"gain is {gain}, damping {damping}; gain must be above 0, damping at least 0.")
         if not 0 <= smoothing < 1:
             raise UserError(f"smoothing is {smoothing}; it must be at least 0 and below 1.")
         self.terms = terms
         self.gain = gain
         self.damping = damping
         self.smoothing = smoothing
-        self._bounds = (math.log(least), math.log(most))
+        self._low, self._high = math.log(least), math.log(most)
         self._integral = math.log(start)
         self._mean_terms = math.nan
 
     def value(self, step: int) -> float:
         """Return the weight found so far; it changes by `observe` alone."""
-        low, high = self._bounds
-        return math.exp(min(max(self._integral + self.damping * self._error(), low), high))
+        return math.exp(min(max(self._integral + self.damping * self._error(), self._low), self._high))
 
     def observe(self, step: int, mean_terms: float) -> None:
         """Take the mean number of active terms at a step and move the weight."""
         if math.isnan(mean_terms):
             return
-        old = mean_terms if math.isnan(self._mean_terms) else self._mean_terms
-        self._mean_terms = self.smoothing * old + (1 - self.smoothing) * mean_terms
-        low, high = self._bounds
-        self._integral = min(max(self._integral + self.gain * self._error(), low), high)
+        if math.isnan(self._mean_terms):
+            self._mean_terms = mean_terms
+            # The first error must not make the weight jump from where it starts.
+            self._integral -= self.damping * self._error()
+        self._mean_terms = self.smoothing * self._mean_terms + (1 - self.smoothing) * mean_terms
+        moved = self._integral + self.gain * self._error()
+        # As far beyond the bounds as the damping reaches, so that both can be held, and no farther.
+        self._integral = min(max(moved, self._low - self.damping), self._high + self.damping)
 
     def _error(self) -> float:
         if math.isnan(self._mean_terms):
             return 0.0
         # No terms at all is as wrong as the cut error can say.
-        ratio = max(self._mean_terms / self.terms, math.exp(-1))
-        return min(math.log(ratio), 1.0)
+        return min(math.log(max(self._mean_terms / self.terms, math.exp(-1))), 1.0)
 
     def state_dict(self) -> State:
         """Return what an exact resume needs beyond the settings."""

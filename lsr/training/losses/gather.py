@@ -1,9 +1,9 @@
 """One loss for the whole batch, whatever the number of processes.
 
 FLOPS squares a mean over texts and in-batch negatives are other processes' documents, so neither is a
-mean of what processes compute by themselves: training would change with their number (issues of the
-field report vectors two to four times denser). So every process gathers all weights and computes the same,
-whole loss L, undivided and unmultiplied.
+mean of what processes compute by themselves: training would change with their number (tevatron's users
+report a sparsity two to four times different: texttron/tevatron#36). So every process gathers all
+weights and computes the same, whole loss L, undivided and unmultiplied.
 
 The factor: with W processes and data-parallel training, gradients are averaged. The backward pass
 here adds the gradients that all W processes have of a slice and returns the sum to its owner, W dL/dx

@@ -32,7 +32,10 @@ def construct(
         raise UserError(f"{what} {name!r} is unknown; choose {_listed(choices)}.")
     maker = choices[name]
     given = given or {}
-    parameters = inspect.signature(maker).parameters
+    # A class without an initialiser of its own shows its base's *args and **kwargs.
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    signature = inspect.signature(maker).parameters
+    parameters = {name: parameter for name, parameter in signature.items() if parameter.kind not in variable}
     options = [option for option in parameters if option not in given]
     for option in settings:
         if option not in options:
