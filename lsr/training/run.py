@@ -1,0 +1,248 @@
+"""A training run, from a configuration to a folder that `lsr.load_encoder` loads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, set_seed
+
+from lsr.composition.model import SparseModel
+from lsr.composition.settings import ModelSettings
+from lsr.encoders.options import EncoderOptions
+from lsr.errors import UserError
+from lsr.training.data import Source, count_steps, documents_of, load_sources, make_batches
+from lsr.training.initialisation import check_initialisation, measure_initialisation
+from lsr.training.losses.registry import build_ranking_loss, build_sparsity_penalty
+from lsr.training.settings import IdfSettings, TrainConfig, TrainingSettings
+from lsr.training.step import BatchStep
+from lsr.training.teachers import TeacherPanel
+from lsr.training.trainer import DEV_METRIC, SparseTrainer, make_arguments
+
+TRAINING_FOLDER = "training"
+CHECKPOINTS_FOLDER = "checkpoints"
+CONFIG_FILE = "config.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What a run came to. `figures` are those last logged; `dev` is the best nDCG@10 on the dev collection."""
+
+    folder: str
+    steps: int
+    pairs: int
+    seconds: float
+    figures: dict[str, float]
+    dev: float | None
+
+
+def train(
+    config: TrainConfig,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    values: dict[str, Any] | None = None,
+    report: Callable[[str], None] = print,
+) -> TrainReport:
+    """Train an encoder into the folder `output`, its log and checkpoints into ``training/`` there.
+
+    With `resume` the run goes on from its last checkpoint as if it had never stopped: on a CPU, bit by
+    bit. `values` are written beside the log, for the record. `report` gets a line at a time.
+
+    Started by ``torchrun``, every process calls this with the same arguments.
+    """
+    start = time.perf_counter()
+    output = Path(output)
+    folder = output / TRAINING_FOLDER
+    checkpoint = _prepare_folder(output, folder, resume)
+    settings = config.training
+    dataset = _load_dev(settings)
+    sources = load_sources(config.data, settings.seed)
+    pairs = sum(len(source.pairs) for source in sources)
+    steps = count_steps(settings, pairs)
+    set_seed(settings.seed)
+    arguments = make_arguments(settings, steps, folder / CHECKPOINTS_FOLDER)
+    report = report if arguments.process_index == 0 else _silent
+    if arguments.world_size > settings.batch_size:
+        raise UserError(
+            f"training.batch_size is {settings.batch_size}, fewer than {arguments.world_size} processes."
+        )
+    encoder = build_model(config.model)
+    _fit_idf(encoder, config.idf, sources)
+    panel = None
+    if config.teachers:
+        panel = TeacherPanel.load(
+            config.teachers, config.distillation, partial(documents_of, sources), str(arguments.device)
+        )
+    step = BatchStep(
+        encoder,
+        build_ranking_loss(config.losses["ranking"]),
+        build_sparsity_penalty(
+            config.losses.get("sparsity") or {},
+            idf=_idf_of(encoder),
+            vocabulary_size=encoder.vocabulary_size,
+            total_steps=steps,
+        ),
+        teachers=panel,
+        cache_chunk=settings.cache_chunk,
+    )
+    batches = make_batches(sources, config.data, settings, steps)
+    evaluate_dev = None
+    if dataset is not None:
+        from lsr.training.dev import ndcg_at_10
+
+        options = EncoderOptions(device=str(arguments.device))
+        evaluate_dev = partial(ndcg_at_10, encoder, dataset, options)
+    trainer = SparseTrainer(
+        step,
+        batches,
+        settings,
+        arguments,
+        evaluate_dev=evaluate_dev,
+        callbacks=_callbacks(settings, folder, report),
+    )
+    trainer.remove_callback(PrinterCallback)
+    step.sparsity.to(arguments.device)
+    parameters = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    report(
+        f"{pairs:,} pairs of {len(sources)} sources; {steps:,} steps of {settings.batch_size} queries; "
+        f"{parameters:,} parameters on {arguments.device}"
+    )
+    if settings.check_initialisation and checkpoint is None:
+        sample = [text for source in sources for text in islice(documents_of([source]), 4)]
+        initial = measure_initialisation(encoder, sample)
+        report(f"start: {initial}")
+        check_initialisation(initial)
+    if values is not None and arguments.process_index == 0:
+        _write_values(values, folder)
+    if checkpoint is not None:
+        report(f"going on from {checkpoint}")
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if arguments.process_index == 0:
+        encoder.eval()
+        _save_result(encoder, output)
+    history = trainer.state.log_history
+    figures = next((entry for entry in reversed(history) if "loss" in entry), {})
+    return TrainReport(
+        folder=str(output),
+        steps=trainer.state.global_step,
+        pairs=pairs,
+        seconds=time.perf_counter() - start,
+        figures=dict(figures),
+        dev=max((entry[DEV_METRIC] for entry in history if DEV_METRIC in entry), default=None),
+    )
+
+
+def build_model(values: dict[str, Any]) -> SparseModel:
+    """Return the model of a ``model`` section: composed anew, or with ``load`` one that was trained before."""
+    if "load" in values:
+        if len(values) > 1:
+            raise UserError("model: load takes an encoder as it is; leave the other settings out.")
+        return SparseModel.load(str(values["load"]))
+    return SparseModel.from_settings(ModelSettings.from_dict(values))
+
+
+def _prepare_folder(output: Path, folder: Path, resume: bool) -> Path | None:
+    """Return the checkpoint to go on from; refuse a folder that holds something else."""
+    checkpoint = _last_checkpoint(folder / CHECKPOINTS_FOLDER) if resume else None
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output} is a file; name a folder.")
+    # With several processes one of them may have made the folder already.
+    first = int(os.environ.get("RANK", "0")) == 0
+    if not resume and first and output.is_dir() and any(output.iterdir()):
+        raise UserError(
+            f"--output {output} is not empty; name another folder, or go on with its run by --resume."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--output {output} cannot be made ({error.strerror}); name another folder."
+        ) from None
+    return checkpoint
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint: its state is what Trainer writes last."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _load_dev(settings: TrainingSettings) -> Any:
+    if not settings.dev:
+        return None
+    from lsr.eval import load_dataset
+
+    return load_dataset(settings.dev, settings.dev_split)
+
+
+def _fit_idf(encoder: SparseModel, idf: IdfSettings, sources: Sequence[Source]) -> None:
+    """Count the IDF of a query look-up where the model has none, or where another was asked for."""
+    if encoder.settings.query.kind != "idf" or not (encoder.needs_idf or idf.source == "corpus"):
+        return
+    if idf.source == "model":
+        raise UserError(
+            "idf.source is model, and the model has no IDF of its own; take training or a corpus."
+        )
+    if idf.source == "corpus":
+        from lsr.corpus import read_corpus
+
+        texts = [document.full_text for document in islice(read_corpus([idf.corpus]), idf.documents)]
+    else:
+        texts = list(islice(documents_of(sources), idf.documents))
+    encoder.fit_idf(texts)
+
+
+def _idf_of(encoder: SparseModel) -> torch.Tensor | None:
+    """Return the IDF table of an inference-free query side, for losses that weigh terms by it."""
+    if encoder.settings.query.kind != "idf":
+        return None
+    from lsr.composition.query_table import QueryTable
+
+    return torch.from_numpy(encoder.query.as_array()) if isinstance(encoder.query, QueryTable) else None
+
+
+def _callbacks(
+    settings: TrainingSettings, folder: Path, report: Callable[[str], None]
+) -> list[TrainerCallback]:
+    from lsr.training.logs import RunLog
+
+    callbacks: list[TrainerCallback] = [RunLog(folder, report)]
+    if settings.dev:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=settings.patience))
+    return callbacks
+
+
+def _save_result(encoder: SparseModel, output: Path) -> None:
+    """Put the encoder's files into `output`, in place of those of an earlier end of the run."""
+    draft = output / TRAINING_FOLDER / "result"
+    shutil.rmtree(draft, ignore_errors=True)
+    encoder.save(draft)
+    for entry in draft.iterdir():
+        target = output / entry.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(entry, target)
+    draft.rmdir()
+
+
+def _write_values(values: dict[str, Any], folder: Path) -> None:
+    import yaml
+
+    text = f"# python {sys.version.split()[0]}, torch {torch.__version__}\n" + yaml.safe_dump(
+        values, sort_keys=False
+    )
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+
+
+def _silent(line: str) -> None:
+    """Say nothing: the first process speaks for all."""
