@@ -88,6 +88,8 @@ def test_a_fresh_controller_starts_at_its_start_and_resumes_from_nothing_seen():
     fresh = TargetTerms(100, start=0.01)
     fresh.load_state_dict(fresh.state_dict())
     assert fresh.value(0) == pytest.approx(0.01)
+    fresh.observe(0, 30_000)  # the first error does not make it jump
+    assert 0.01 < fresh.value(1) < 0.011
 
 
 def test_the_controller_stays_within_bounds():
