@@ -138,7 +138,7 @@ def test_a_dead_builders_folder_is_cleared_and_a_living_ones_kept(tmp_path: Path
         "import os, sys; from lsr.index import IndexWriter\n"
         "writer = IndexWriter(sys.argv[1], encoder={}); os._exit(9)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "an.index")], check=False)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "an.index")], check=False, cwd=tmp_path)
     assert len(names(tmp_path)) == 1
     living = IndexWriter(tmp_path / "an.index", encoder={})
     assert len(names(tmp_path)) == 1
@@ -251,7 +251,7 @@ def test_opening_loads_neither_numba_nor_scipy_sparse_solvers(tmp_path: Path) ->
         "index = Index(sys.argv[1]); index.search(sparse.csr_array(np.ones((1, 3), np.float32)))\n"
         "sys.exit('numba' in sys.modules or 'torch' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, cwd=tmp_path)
 
 
 def test_frequencies_of_the_texts_own_terms(tmp_path: Path) -> None:

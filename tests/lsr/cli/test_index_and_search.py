@@ -114,7 +114,7 @@ def test_overwrite_replaces(lsr, index: Path, tmp_path: Path) -> None:  # type: 
     assert [result["id"] for result in results] == ["new"]
 
 
-def test_a_lexical_search_loads_nothing_heavy(lsr, index: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_lexical_search_loads_nothing_heavy(index: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     import subprocess
     import sys
 
@@ -123,7 +123,7 @@ def test_a_lexical_search_loads_nothing_heavy(lsr, index: Path) -> None:  # type
         "heavy = {'torch', 'transformers', 'numba', 'pyarrow', 'pandas', 'ranx'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    subprocess.run([sys.executable, "-c", code, str(index)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code, str(index)], check=True, capture_output=True, cwd=tmp_path)
 
 
 @pytest.mark.slow
