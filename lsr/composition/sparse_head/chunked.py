@@ -86,9 +86,7 @@ class _Maximum(torch.autograd.Function):
         winners = Winners(gradients[0], values, position, texts.starts_on(states.device), ctx.activation)
         of_states = of_weight = of_bias = None
         if winners.active() > DENSE_SHARE * states.shape[0] * weight.shape[0]:
-            of_states, of_weight, of_bias = gradients_by_products(
-                winners, texts, states, weight, ctx.budget
-            )
+            of_states, of_weight, of_bias = gradients_by_products(winners, texts, states, weight, ctx.budget)
         else:
             if ctx.needs_input_grad[0]:
                 of_states = states_gradient_by_bags(winners, texts, weight)

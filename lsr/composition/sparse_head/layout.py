@@ -47,11 +47,24 @@ class PackedTexts:
         """The narrowest integers that hold a token's place in its text."""
         return torch.int16 if self.longest <= 1 << 15 else torch.int32
 
+    @cached_property
+    def _tables(self) -> dict[torch.device, tuple[torch.Tensor, torch.Tensor]]:
+        return {}
+
+    def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        if device not in self._tables:
+            both = torch.tensor([self.starts, self.lengths], dtype=torch.int64).to(device)
+            self._tables[device] = both[0], both[1]
+        return self._tables[device]
+
     def starts_on(self, device: torch.device) -> torch.Tensor:
-        """Return `starts`, int64, shape (texts,)."""
-        return torch.tensor(self.starts, dtype=torch.int64, device=device)
+        """Return `starts`, int64, shape (texts,); made once a device."""
+        return self._on(device)[0]
+
+    def lengths_on(self, device: torch.device) -> torch.Tensor:
+        """Return `lengths`, int64, shape (texts,); made once a device."""
+        return self._on(device)[1]
 
     def owners_on(self, device: torch.device) -> torch.Tensor:
         """Return the text of every token, int64, shape (tokens,)."""
-        lengths = torch.tensor(self.lengths, dtype=torch.int64, device=device)
-        return torch.repeat_interleave(lengths, output_size=sum(self.lengths))
+        return torch.repeat_interleave(self.lengths_on(device), output_size=sum(self.lengths))

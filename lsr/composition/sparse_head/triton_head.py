@@ -37,13 +37,13 @@ class Tile:
 
 # Measured on an H100 (scripts/measure_sparse_head.py).
 TILES = (
-    Tile(128, 256, 64, 8, 3),
-    Tile(128, 128, 64, 8, 3),
-    Tile(128, 64, 64, 4, 4),
-    Tile(128, 32, 64, 4, 4),
+    Tile(128, 256, 64, 8, 4),
+    Tile(256, 128, 64, 8, 3),
+    Tile(256, 64, 64, 8, 3),
+    Tile(256, 32, 64, 8, 4),
 )
 # Rate of each of TILES on texts that fill it, relative to the first.
-_RATES = (1.0, 0.9, 0.7, 0.4)
+_RATES = (1.0, 0.96, 0.71, 0.45)
 
 
 def triton_head(
@@ -76,7 +76,6 @@ def pooled_logits(
     *,
     keep_position: bool,
     tile: Tile | None = None,
-    descriptors: bool | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return (maximum of the logits over tokens, the first winner's place in its text or None)."""
     device = states.device
@@ -86,22 +85,13 @@ def pooled_logits(
     tile = tile or choose_tile(texts)
     if states.dtype == torch.float32:
         tile = Tile(64, min(64, tile.tokens), 32, 4, 2)
-    if descriptors is None:
-        descriptors = _takes_descriptors(states, weight)
-    inputs: list[Any] = [states, weight]
-    if descriptors:
-        from triton.tools.tensor_descriptor import TensorDescriptor
-
-        inputs = [
-            TensorDescriptor.from_tensor(states, [tile.tokens, tile.width]),
-            TensorDescriptor.from_tensor(weight, [tile.terms, tile.width]),
-        ]
     tiles = -(-vocabulary // tile.terms)
     maximum_kernel[(tiles * count,)](
-        *inputs,
+        states,
+        weight,
         weight if bias is None else bias,
         texts.starts_on(device),
-        _int32(texts.lengths, device),
+        texts.lengths_on(device),
         values,
         values if position is None else position,
         count,
@@ -113,7 +103,6 @@ def pooled_logits(
         GROUP=_GROUP,
         HAS_BIAS=bias is not None,
         KEEP_POSITION=keep_position,
-        DESCRIPTORS=descriptors,
         PRECISION="ieee",
         num_warps=tile.warps,
         num_stages=tile.stages,
@@ -149,11 +138,10 @@ class _TritonMaximum(torch.autograd.Function):
         at_logits = logit_gradient(gradient, values, ctx.activation)
         of_states = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            starts = texts.starts_on(states.device)
-            winners = Winners(gradient, values, position, starts, ctx.activation)
-            if winners.active() > DENSE_SHARE * values.numel():
+            if int(torch.count_nonzero(at_logits)) > DENSE_SHARE * values.numel():
                 of_states = states_gradient(at_logits, position, texts, weight).to(states.dtype)
             else:
+                winners = Winners(at_logits, None, position, texts.starts_on(states.device), ctx.activation)
                 of_states = states_gradient_by_bags(winners, texts, weight)
         if any(ctx.needs_input_grad[1:3]):
             of_weight, of_bias = weight_gradient(at_logits, position, texts, states, weight.dtype)
@@ -161,9 +149,7 @@ class _TritonMaximum(torch.autograd.Function):
         return of_states, of_weight, of_bias, None, None
 
 
-def logit_gradient(
-    gradient: torch.Tensor, values: torch.Tensor, activation: HeadActivation
-) -> torch.Tensor:
+def logit_gradient(gradient: torch.Tensor, values: torch.Tensor, activation: HeadActivation) -> torch.Tensor:
     """Return the gradient at the logits, same shape, float32."""
     out = torch.empty_like(values)
     block = 1024
@@ -181,7 +167,7 @@ def weight_gradient(
     dtype: torch.dtype,
     *,
     terms: int = 16,
-    block: int = 256,
+    block: int = 128,
     unroll: int = 4,
     warps: int = 4,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -216,11 +202,14 @@ def states_gradient(
     *,
     tokens: int = 128,
     terms: int = 64,
-    block: int = 256,
-    warps: int = 8,
+    block: int = 128,
+    warps: int = 4,
     stages: int = 3,
 ) -> torch.Tensor:
-    """Return d states, float32, shape (tokens, width), by a product over all terms."""
+    """Return d states, shape (tokens, width), by a product over all terms.
+
+    In float32 where two programs share a number, else in the dtype of `weight`.
+    """
     device = weight.device
     vocabulary, width = weight.shape
     if weight.dtype == torch.float32:
@@ -228,8 +217,11 @@ def states_gradient(
     tiles = [(i, place) for i, length in enumerate(texts.lengths) for place in range(0, length, tokens)]
     blocks = -(-width // block)
     split = 2 if len(tiles) * blocks < 1024 else 1
-    make = torch.empty if split == 1 else torch.zeros
-    of_states = make((sum(texts.lengths), width), dtype=torch.float32, device=device)
+    shape = (sum(texts.lengths), width)
+    if split == 1:
+        of_states = torch.empty(shape, dtype=weight.dtype, device=device)
+    else:
+        of_states = torch.zeros(shape, dtype=torch.float32, device=device)
     states_gradient_kernel[(len(tiles), blocks, split)](
         at_logits,
         position,
@@ -237,7 +229,7 @@ def states_gradient(
         _int32([text for text, _ in tiles], device),
         _int32([place for _, place in tiles], device),
         texts.starts_on(device),
-        _int32(texts.lengths, device),
+        texts.lengths_on(device),
         of_states,
         vocabulary,
         -(-vocabulary // split),
@@ -251,16 +243,6 @@ def states_gradient(
         num_stages=stages,
     )
     return of_states
-
-
-def _takes_descriptors(states: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether blocks can be copied by Hopper's copy engine: addresses and rows in steps of 16 bytes."""
-    if not states.is_cuda or torch.cuda.get_device_capability(states.device)[0] < 9:
-        return False
-    from importlib.util import find_spec
-
-    aligned = all(x.data_ptr() % 16 == 0 and x.stride(0) * x.element_size() % 16 == 0 for x in (states, weight))
-    return aligned and states.dtype != torch.float32 and find_spec("triton.tools.tensor_descriptor") is not None
 
 
 def _int32(values: Any, device: torch.device) -> torch.Tensor:

@@ -4,7 +4,6 @@ Each docstring gives the formula; `lsr.composition.sparse_head.triton_head` laun
 """
 
 # Triton's decorator is untyped, and its language reads annotations as its own.
-# ruff: noqa: D103
 from __future__ import annotations
 
 import triton
@@ -19,11 +18,11 @@ def larger_or_nan(a, b):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def maximum_kernel(  # type: ignore[no-untyped-def]
-    states,  # (tokens, H), or its descriptor with blocks (BT, BK)
-    weight,  # (V, H), or its descriptor with blocks (BV, BK)
+    states,  # (tokens, H)
+    weight,  # (V, H)
     bias,  # (V,)
     starts,  # (N,) int64
-    lengths,  # (N,) int32
+    lengths,  # (N,) int64
     values,  # out: (N, V) float32
     position,  # out: (N, V) integers
     N,
@@ -35,7 +34,6 @@ def maximum_kernel(  # type: ignore[no-untyped-def]
     GROUP: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     KEEP_POSITION: tl.constexpr,
-    DESCRIPTORS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """values[n, v] = max over tokens t of text n of states[t] . weight[v], plus bias[v].
@@ -52,7 +50,7 @@ def maximum_kernel(  # type: ignore[no-untyped-def]
     text = first + within % width
     term = within // width * BV
     start = tl.load(starts + text)
-    length = tl.load(lengths + text)
+    length = tl.load(lengths + text).to(tl.int32)
     v = term + tl.arange(0, BV)
     inside = v < V
     k = tl.arange(0, BK)
@@ -61,29 +59,20 @@ def maximum_kernel(  # type: ignore[no-untyped-def]
     for t0 in range(0, length, BT):
         t = tl.arange(0, BT)
         product = tl.zeros((BV, BT), tl.float32)
-        if DESCRIPTORS:
-            token = (start + t0).to(tl.int32)
-            for k0 in range(0, H, BK):
-                w = weight.load([term, k0])
-                s = states.load([token, k0])
-                product = tl.dot(w, tl.trans(s), product)
-            # The block runs on into the next text.
-            product = tl.where((t < length - t0)[None, :], product, float("-inf"))
-        else:
-            # Behind the end the last token is read again: it changes no maximum and no first winner.
-            token = start + tl.minimum(t0 + t, length - 1)
-            w_at = weight + tl.where(inside, v, 0).to(tl.int64)[:, None] * H + k[None, :]
-            s_at = states + token[:, None] * H + k[None, :]
-            for k0 in range(0, H, BK):
-                if H % BK == 0:
-                    w = tl.load(w_at)
-                    s = tl.load(s_at)
-                else:
-                    w = tl.load(w_at, mask=k[None, :] < H - k0, other=0.0)
-                    s = tl.load(s_at, mask=k[None, :] < H - k0, other=0.0)
-                product = tl.dot(w, tl.trans(s), product, input_precision=PRECISION)
-                w_at += BK
-                s_at += BK
+        # Behind the end the last token is read again: it changes no maximum and no first winner.
+        token = start + tl.minimum(t0 + t, length - 1)
+        w_at = weight + tl.where(inside, v, 0).to(tl.int64)[:, None] * H + k[None, :]
+        s_at = states + token[:, None] * H + k[None, :]
+        for k0 in range(0, H, BK):
+            if H % BK == 0:
+                w = tl.load(w_at)
+                s = tl.load(s_at)
+            else:
+                w = tl.load(w_at, mask=k[None, :] < H - k0, other=0.0)
+                s = tl.load(s_at, mask=k[None, :] < H - k0, other=0.0)
+            product = tl.dot(w, tl.trans(s), product, input_precision=PRECISION)
+            w_at += BK
+            s_at += BK
         highest = tl.reduce(product, 1, larger_or_nan)
         if KEEP_POSITION:
             here = tl.min(tl.where(product == highest[:, None], t[None, :], BT), 1)
@@ -171,8 +160,8 @@ def states_gradient_kernel(  # type: ignore[no-untyped-def]
     tile_text,  # (tiles,) int32: the text of each tile of tokens
     tile_place,  # (tiles,) int32: the tile's first place in it
     starts,  # (N,) int64
-    lengths,  # (N,) int32
-    of_states,  # out: (tokens, H) float32, zeros where SPLIT is 2
+    lengths,  # (N,) int64
+    of_states,  # out: (tokens, H); float32 zeros where SPLIT is 2
     V,
     part,  # terms a program sums over
     H: tl.constexpr,
@@ -212,6 +201,6 @@ def states_gradient_kernel(  # type: ignore[no-untyped-def]
     at = of_states + token[:, None] * H + h[None, :]
     kept = (t < tl.load(lengths + text))[:, None] & (h < H)[None, :]
     if SPLIT == 1:
-        tl.store(at, total, mask=kept)
+        tl.store(at, total.to(of_states.dtype.element_ty), mask=kept)
     else:
         tl.atomic_add(at, total, mask=kept)

@@ -34,25 +34,27 @@ DENSE_SHARE = 1 / 48
 class Winners(NamedTuple):
     """What the backward pass of a maximum needs.
 
-    `gradient` of the output, its `values`, both (texts, vocabulary), float32 or float64; the
-    winner's `position` in its text, same shape, integers; `starts` (texts,), int64, of the texts.
+    `gradient` of the output, its `values`, both (texts, vocabulary), float32 or float64; no values
+    where the gradient is that at the logits already; the winner's `position` in its text, same
+    shape, integers; `starts` (texts,), int64, of the texts.
     """
 
     gradient: torch.Tensor
-    values: torch.Tensor
+    values: torch.Tensor | None
     position: torch.Tensor
     starts: torch.Tensor
     activation: HeadActivation
 
     def piece(self, rows: slice, columns: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (gradient at the logits, winning tokens) of some texts and terms."""
-        slope = slope_at_value(self.values[rows, columns], self.activation)
-        tokens = self.position[rows, columns] + self.starts[rows, None]
-        return slope.mul_(self.gradient[rows, columns]), tokens
+        """Return (gradient at the logits, winners' positions) of some texts and terms."""
+        gradient = self.gradient[rows, columns]
+        if self.values is not None:
+            gradient = slope_at_value(self.values[rows, columns], self.activation).mul_(gradient)
+        return gradient, self.position[rows, columns]
 
     def active(self) -> int:
         """Return the number of pairs whose gradient may be other than 0."""
-        return int(torch.count_nonzero(self.values))
+        return int(torch.count_nonzero(self.gradient if self.values is None else self.values))
 
 
 def states_gradient_by_bags(winners: Winners, texts: PackedTexts, weight: torch.Tensor) -> torch.Tensor:
@@ -62,9 +64,9 @@ def states_gradient_by_bags(winners: Winners, texts: PackedTexts, weight: torch.
     for rows in pieces(len(texts.lengths), max(1, PAIRS // vocabulary)):
         first = texts.starts[rows.start]
         count = sum(texts.lengths[rows])
-        gradient, tokens = winners.piece(rows, slice(None))
+        gradient, position = winners.piece(rows, slice(None))
         owner, term = torch.nonzero(gradient, as_tuple=True)
-        token = tokens[owner, term] - first
+        token = position[owner, term] + (winners.starts[rows] - first)[owner]
         # Stable: within a token, terms keep their ascending order.
         token, order = torch.sort(token, stable=True)
         owner, term = owner[order], term[order]
@@ -78,14 +80,15 @@ def weight_gradient_by_bags(
     """Return (d weight in the dtype of `weight`, d bias in that of the values) over active pairs."""
     vocabulary = weight.shape[0]
     gradient_of_weight = torch.empty_like(weight)
-    gradient_of_bias = winners.values.new_empty(vocabulary)
-    for columns in pieces(vocabulary, max(1, PAIRS // max(1, winners.values.shape[0]))):
-        gradient, tokens = winners.piece(slice(None), columns)
+    gradient_of_bias = winners.gradient.new_empty(vocabulary)
+    for columns in pieces(vocabulary, max(1, PAIRS // max(1, winners.gradient.shape[0]))):
+        gradient, position = winners.piece(slice(None), columns)
         gradient_of_bias[columns] = gradient.sum(0)
         # Ordered by term, then by text.
         term, owner = torch.nonzero(gradient.t(), as_tuple=True)
         count = columns.stop - columns.start
-        gradient_of_weight[columns] = _bags(tokens[owner, term], states, term, count, gradient[owner, term])
+        token = position[owner, term] + winners.starts[owner]
+        gradient_of_weight[columns] = _bags(token, states, term, count, gradient[owner, term])
     return gradient_of_weight, gradient_of_bias
 
 
@@ -93,18 +96,18 @@ def gradients_by_products(
     winners: Winners, texts: PackedTexts, states: torch.Tensor, weight: torch.Tensor, numbers: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return (d states, d weight, d bias) through matrices of at most about `numbers` entries."""
-    exact = winners.values.dtype
+    exact = winners.gradient.dtype
     of_states = torch.zeros(states.shape, dtype=exact, device=states.device)
     of_weight = torch.empty_like(weight)
-    of_bias = winners.values.new_empty(weight.shape[0])
+    of_bias = winners.gradient.new_empty(weight.shape[0])
     for columns in pieces(weight.shape[0], max(1, numbers // max(1, states.shape[0]))):
-        gradient, tokens = winners.piece(slice(None), columns)
+        gradient, position = winners.piece(slice(None), columns)
         of_bias[columns] = gradient.sum(0)
         scattered = torch.zeros(
             (states.shape[0], gradient.shape[1]), dtype=states.dtype, device=states.device
         )
         # A text wins each term once and owns its tokens alone, so no two entries collide.
-        scattered.scatter_(0, tokens, gradient.to(states.dtype))
+        scattered.scatter_(0, position + winners.starts[:, None], gradient.to(states.dtype))
         of_states += scattered @ weight[columns]
         of_weight[columns] = scattered.t() @ states
     return of_states.to(states.dtype), of_weight, of_bias

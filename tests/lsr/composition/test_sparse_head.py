@@ -19,9 +19,7 @@ def inputs(lengths, vocabulary, width, *, dtype=torch.float64, bias=True, shift=
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     states, weight, offset = draw(sum(lengths), width), draw(vocabulary, width), draw(vocabulary) + shift
-    return [
-        x.to(dtype).requires_grad_() for x in ([states, weight, offset] if bias else [states, weight])
-    ]
+    return [x.to(dtype).requires_grad_() for x in ([states, weight, offset] if bias else [states, weight])]
 
 
 def outcome(tensors, lengths, implementation, **options):
