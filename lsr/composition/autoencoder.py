@@ -65,9 +65,8 @@ class SparseAutoencoder(nn.Module):
             "wide_reconstruction": settings.wide_weight * functional.mse_loss(wide, embeddings),
         }
         dead = self.idle_batches > settings.dead_after
-        # Before relu a dead latent has a value and a gradient; behind it, as a rule, neither.
-        logits = functional.linear(embeddings - self.pre_bias, self.weight, self.latent_bias)
-        revived = _strongest(functional.softplus(logits) * dead, min(settings.auxiliary, int(dead.sum())))
+        # Latents die because others are always stronger: most still have a value, and so a gradient.
+        revived = _strongest(activations * dead, min(settings.auxiliary, int(dead.sum())))
         rest = (embeddings - reconstruction).detach()
         spread = functional.mse_loss(embeddings.mean(0).expand_as(embeddings), embeddings).detach()
         error = functional.mse_loss(revived @ self.weight, rest) / spread.clamp(min=1e-12)

@@ -133,6 +133,8 @@ class ComposedEncoder:
             digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         digest.update(json.dumps(_document_settings(self.settings), sort_keys=True).encode())
+        # Truncation is left from the last use and set again at the next.
+        self.model.document_tokenizer.tokenizer.no_truncation()
         digest.update(self.model.document_tokenizer.tokenizer.to_str().encode())
         return digest.hexdigest()
 

@@ -34,10 +34,11 @@ class GatingController(nn.Module):
         `states` (tokens, width) and `lengths` (texts,) are packed, `weight` (vocabulary, width) is
         the projection, `own` (texts, vocabulary) is 1 at the texts' own tokens.
         """
-        logits = _largest_logits(self.transform(states), lengths, weight) + self.bias
+        transformed = self.transform(states.float()).to(weight.dtype)
+        logits = _largest_logits(transformed, lengths, weight) + self.bias
         soft = torch.sigmoid(logits)
         hard = (logits > 0).float()
-        return torch.maximum(hard + soft - soft.detach(), own)
+        return torch.maximum(hard + (soft - soft.detach()), own)
 
 
 class ImportanceAndQuality(nn.Module):

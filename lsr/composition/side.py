@@ -99,16 +99,16 @@ class Side(nn.Module):
         read = packed
         if self.parts.epic is not None:
             # importance x (w . h + b), with b as one more column of the projection.
-            importance = self.parts.epic.token_importance(packed)
+            importance = self.parts.epic.token_importance(packed.float()).to(packed.dtype)
             read = packed * importance
             if bias is not None:
-                read = torch.cat([read, importance.to(read.dtype)], 1)
+                read = torch.cat([read, importance], 1)
                 weight, bias = torch.cat([weight, bias[:, None]], 1), None
         weights = vocabulary_weights(
             read, lengths, weight, bias, pooling=settings.pooling, activation=settings.activation
         )
         if self.parts.epic is not None:
-            weights = weights * self.parts.epic.text_quality(first)
+            weights = weights * self.parts.epic.text_quality(first.float())
         if self.parts.controller is not None and own is not None:
             weights = weights * self.parts.controller(packed, lengths, projection.weight, own)
         elif own is not None:
@@ -121,7 +121,7 @@ class Side(nn.Module):
         if self.settings.echo:
             # The second copies, moved back to where the batch has its tokens.
             states = _aligned(states, pooled, batch)
-        values = activate(self.parts.token_mlp(states)[..., 0], self.settings.activation)
+        values = activate(self.parts.token_mlp(states.float())[..., 0], self.settings.activation)
         return scatter_to_tokens(batch, values, self.width, self.settings.pooling)
 
     def _dense(self, batch: TokenBatch) -> SideOutput:
@@ -139,7 +139,7 @@ class Side(nn.Module):
             output: SideOutput = self.parts.autoencoder(embeddings)
             return output
         if self.parts.dense is not None:
-            embeddings = self.parts.dense(embeddings)
+            embeddings = self.parts.dense(embeddings.float())
         return SideOutput(activate(embeddings, self.settings.activation), {})
 
     def _states(self, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:

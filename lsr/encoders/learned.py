@@ -8,16 +8,17 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from tokenizers import Encoding, Tokenizer
 
 from lsr.encoders.bag_of_tokens import BagOfTokensQueryEncoder
 from lsr.encoders.base import CorpusStatistics, TermSpan
-from lsr.encoders.batching import POOLED_NUMBERS, MemoryGuard, token_batches
+from lsr.encoders.batching import POOLED_NUMBERS, MemoryGuard, one_ahead, token_batches
 from lsr.encoders.checkpoint import Checkpoint, open_checkpoint
 from lsr.encoders.device import choose_device
 from lsr.encoders.learned_settings import QUERY_ONLY, LearnedSettings
@@ -171,6 +172,8 @@ class LearnedEncoder:
                     digest.update(block)
         documents = {name: value for name, value in self.settings.items() if name not in QUERY_ONLY}
         digest.update(json.dumps(documents, sort_keys=True).encode())
+        # Truncation is left from the last use and set again at the next.
+        self._tokenizer.no_truncation()
         digest.update(self._tokenizer.to_str().encode())
         return digest.hexdigest()
 
@@ -195,15 +198,24 @@ class LearnedEncoder:
     def _encode(
         self, texts: list[str], max_length: int | None, *, windows: bool, count: bool = False
     ) -> sparse.csr_array:
-        parts = [self._encode_buffer(buffer, max_length, windows, count) for buffer in _buffers(texts)]
+        def prepare(buffer: list[str]) -> _Prepared:
+            inputs, owners = self._inputs(buffer, max_length, windows)
+            if count:
+                self._count_pieces(inputs, owners)
+            return _Prepared(len(buffer), inputs, owners)
+
+        buffers = _buffers(texts)
+        # An accelerator leaves the processor free to tokenize the next buffer meanwhile.
+        prepared = map(prepare, buffers) if self._on_processor else one_ahead(prepare, buffers)
+        parts = [self._encode_prepared(buffer, max_length) for buffer in prepared]
         return stacked(parts, self._model.vocabulary_size)
 
-    def _encode_buffer(
-        self, texts: list[str], max_length: int | None, windows: bool, count: bool
-    ) -> sparse.csr_array:
-        inputs, owners = self._inputs(texts, max_length, windows)
-        if count:
-            self._count_pieces(inputs, owners)
+    @property
+    def _on_processor(self) -> bool:
+        return self._model.weight.device.type == "cpu"
+
+    def _encode_prepared(self, buffer: _Prepared, max_length: int | None) -> sparse.csr_array:
+        inputs = buffer.inputs
         lengths = [len(ids) for ids in inputs]
         width = self._model.vocabulary_size
         longest = max_length or max(lengths, default=1)
@@ -215,18 +227,19 @@ class LearnedEncoder:
             ):
                 rows += positions
                 parts.append(weights)
-        return maximum_by_owner(stacked(parts, width), np.asarray(owners, dtype=np.int64)[rows], len(texts))
+        owners = np.asarray(buffer.owners, dtype=np.int64)[rows]
+        return maximum_by_owner(stacked(parts, width), owners, buffer.texts)
 
     def _inputs(
         self, texts: list[str], max_length: int | None, windows: bool
-    ) -> tuple[list[list[int]], list[int]]:
+    ) -> tuple[list[NDArray[np.int32]], list[int]]:
         """Tokenize; return the model's inputs and, for each, the text that it belongs to."""
         if max_length is None:
             self._tokenizer.no_truncation()
         else:
             self._tokenizer.enable_truncation(max_length, stride=0)
         added = self._tokenizer.num_special_tokens_to_add(False)
-        inputs: list[list[int]] = []
+        inputs: list[NDArray[np.int32]] = []
         owners: list[int] = []
         encoding: Encoding
         for owner, (text, encoding) in enumerate(
@@ -235,31 +248,36 @@ class LearnedEncoder:
             further = encoding.overflowing
             self.cut_count += bool(further)
             for window in [encoding, *further] if windows else [encoding]:
-                if text and len(window.ids) > added:
-                    inputs.append(window.ids)
+                ids = window.ids
+                if text and len(ids) > added:
+                    inputs.append(np.array(ids, dtype=np.int32))
                     owners.append(owner)
         return inputs, owners
 
-    def _count_pieces(self, inputs: list[list[int]], owners: list[int]) -> None:
+    def _count_pieces(self, inputs: list[NDArray[np.int32]], owners: list[int]) -> None:
+        if not inputs:
+            return
         width = self._model.vocabulary_size
-        pairs = [np.zeros(0, dtype=np.int64)]
-        pairs += [np.unique(ids) + owner * width for ids, owner in zip(inputs, owners, strict=True)]
-        self.text_frequencies += np.bincount(np.unique(np.concatenate(pairs)) % width, minlength=width)
+        owner = np.repeat(np.asarray(owners, dtype=np.int64), [len(ids) for ids in inputs])
+        pairs = np.unique(owner * width + np.concatenate(inputs))
+        self.text_frequencies += np.bincount(pairs % width, minlength=width)
 
-    def _forward(self, inputs: list[list[int]]) -> sparse.csr_array:
+    def _forward(self, inputs: list[NDArray[np.int32]]) -> sparse.csr_array:
         """Run the model on inputs that are sorted by length; return their weights."""
         device = self._model.weight.device
         lengths = [len(ids) for ids in inputs]
-        ids = torch.full((len(inputs), max(lengths)), self._model.pad_token_id, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, values in enumerate(inputs):
-            ids[row, : len(values)] = torch.tensor(values)
-            mask[row, : len(values)] = 1
+        longest = max(lengths)
+        filled = np.full((len(inputs), longest), self._model.pad_token_id, dtype=np.int64)
+        for row, values in zip(filled, inputs, strict=True):
+            row[: len(values)] = values
+        ids = torch.from_numpy(filled)
+        mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
         with torch.inference_mode():
             mask = mask.to(device)
-            states = self._model.states(ids.to(device), mask)
+            states = self._model.states(ids.to(device), mask.long())
+            full = lengths[-1] == longest
             weights = pooled_weights(
-                states[mask.bool()],
+                states.flatten(0, 1) if full else states[mask],
                 lengths,
                 self._model.weight,
                 self._model.bias,
@@ -268,16 +286,26 @@ class LearnedEncoder:
             )
             if self._settings.special_tokens == "zero":
                 weights[:, self._special] = 0
-            if not torch.isfinite(weights).all():
+            found = _to_csr(weights)
+            if not np.isfinite(found.data).all():
                 raise UserError(
                     f"--encoder {self.name} puts out weights that are not finite; "
                     "use --encoder-option precision=float32, or check the model."
                 )
-            return _to_csr(weights)
+            return found
+
+
+class _Prepared(NamedTuple):
+    """A buffer of texts: how many, the model's inputs, and the text that each of them is part of."""
+
+    texts: int
+    inputs: list[NDArray[np.int32]]
+    owners: list[int]
 
 
 def _to_csr(weights: torch.Tensor) -> sparse.csr_array:
-    rows, columns = torch.nonzero(weights > 0, as_tuple=True)
+    """Return the entries other than 0 (weights are at least 0, or not numbers)."""
+    rows, columns = torch.nonzero(weights, as_tuple=True)
     counts = torch.bincount(rows, minlength=weights.shape[0])
     indptr = np.zeros(weights.shape[0] + 1, dtype=np.int64)
     np.cumsum(counts.cpu().numpy(), out=indptr[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,17 @@ def bert_config(width: int = 32) -> BertConfig:
     )
 
 
+def headless(width: int) -> BertModel:
+    """A body whose states are close to its tokens' embeddings, as if it knew a little already."""
+    model = BertModel(bert_config(width))
+    with torch.no_grad():
+        model.embeddings.position_embeddings.weight *= 0.1
+        for layer in model.encoder.layer:
+            layer.attention.output.dense.weight *= 0.3
+            layer.output.dense.weight *= 0.3
+    return model
+
+
 def decoder_arguments() -> dict[str, object]:
     return {
         "vocab_size": VOCABULARY,
@@ -88,8 +100,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     torch.manual_seed(0)
     made = {
         "bert": BertForMaskedLM(bert_config()),
-        "small-bert": BertForMaskedLM(bert_config(16)),
-        "headless": BertModel(bert_config()),
+        "headless": headless(32),
+        "small-headless": headless(16),
         "mistral": MistralForCausalLM(MistralConfig(**decoder_arguments())),
         "llama": LlamaForCausalLM(LlamaConfig(**decoder_arguments())),
     }
@@ -117,15 +129,9 @@ def pairs() -> tuple[list[str], list[str]]:
 
 def tiny_settings(name: str, folders: dict[str, str]) -> ModelSettings:
     """The preset's settings on a tiny checkpoint, in float32, with few latents and terms."""
-    backbones = {
-        "mistral-splade": "mistral",
-        "laconic": "llama",
-        "csr": "headless",
-        "flops-dense": "headless",
-        "inference-free": "headless",
-    }
+    backbones = {"mistral-splade": "mistral", "laconic": "llama", "splade-max": "bert", "splade-doc": "bert"}
     settings = load_preset(name).settings
-    settings = settings.with_backbone(folders[backbones.get(name, "bert")], folders["small-bert"])
+    settings = settings.with_backbone(folders[backbones.get(name, "headless")], folders["small-headless"])
     if settings.query.encoder is not None and settings.query.share_backbone:
         encoder = dataclasses.replace(settings.query.encoder, backbone="")
         settings = dataclasses.replace(settings, query=dataclasses.replace(settings.query, encoder=encoder))
@@ -133,7 +139,7 @@ def tiny_settings(name: str, folders: dict[str, str]) -> ModelSettings:
     if document.lora is not None:
         document = dataclasses.replace(document, lora=dataclasses.replace(document.lora, dropout=0.0))
     if document.autoencoder is not None:
-        smaller = dataclasses.replace(document.autoencoder, active=8, auxiliary=16, dead_after=3)
+        smaller = dataclasses.replace(document.autoencoder, expansion=16, active=16, dead_after=3)
         document = dataclasses.replace(document, autoencoder=smaller)
     if document.dimensions is not None:
         document = dataclasses.replace(document, dimensions=128)
@@ -147,3 +153,15 @@ def tiny_model(name: str, folders: dict[str, str], documents: list[str]) -> Spar
     if model.needs_idf:
         model.fit_idf(documents)
     return model
+
+
+@pytest.fixture(scope="session")
+def settings_of(folders: dict[str, str]) -> Callable[[str], ModelSettings]:
+    """Return a function from a preset's name to its settings on tiny checkpoints."""
+    return lambda name: tiny_settings(name, folders)
+
+
+@pytest.fixture(scope="session")
+def model_of(folders: dict[str, str], pairs: tuple[list[str], list[str]]) -> Callable[[str], SparseModel]:
+    """Return a function from a preset's name to a new model on tiny checkpoints."""
+    return lambda name: tiny_model(name, folders, pairs[1])
