@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from scipy import sparse
+from torch import nn
 
 from lsr.composition.adapters import folded_state
 from lsr.composition.model import SparseModel
@@ -28,6 +29,8 @@ from lsr.errors import UserError
 
 KIND = "composition"
 _BUFFER_TEXTS = 4096
+# Settings that leave documents as they are.
+_QUERY_ONLY = ("query", "backbone")
 
 
 class ComposedEncoder:
@@ -127,16 +130,13 @@ class ComposedEncoder:
         return piece_spans(self.model.query_tokenizer.tokenizer, text)
 
     def fingerprint(self) -> str:
-        """Return a SHA-256, in hex, of weights, tokenizer and settings."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(folded_state(self.model.document).items()):
-            digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        digest.update(json.dumps(_document_settings(self.settings), sort_keys=True).encode())
-        # Truncation is left from the last use and set again at the next.
-        self.model.document_tokenizer.tokenizer.no_truncation()
-        digest.update(self.model.document_tokenizer.tokenizer.to_str().encode())
-        return digest.hexdigest()
+        """Return a SHA-256, in hex, of all that changes document vectors: weights, tokenizer, settings."""
+        documents = {name: value for name, value in self.settings.items() if name not in _QUERY_ONLY}
+        return _digest(self.model.document, documents, self.model.document_tokenizer)
+
+    def model_fingerprint(self) -> str:
+        """Return a SHA-256, in hex, of the document side and the query side together."""
+        return _digest(self.model, self.settings, self.model.query_tokenizer)
 
     def save_query_side(self, folder: Path) -> None:
         """Write into `folder` what `lsr.encoders.load_query_encoder` needs."""
@@ -219,8 +219,16 @@ def _pieces_by_owner(windows: list[tuple[int, list[int]]]) -> list[np.ndarray[An
     return [np.unique(np.array(ids, dtype=np.int64)) for ids in texts.values()]
 
 
-def _document_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in ("query", "backbone")}
+def _digest(module: nn.Module, settings: dict[str, Any], tokenizer: TextTokenizer) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(folded_state(module).items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    # Truncation is left from the last use and set again at the next.
+    tokenizer.tokenizer.no_truncation()
+    digest.update(tokenizer.tokenizer.to_str().encode())
+    return digest.hexdigest()
 
 
 def _check_options(options: EncoderOptions, model: SparseModel, name: str) -> None:

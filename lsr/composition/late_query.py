@@ -26,8 +26,7 @@ def write_record(folder: Path, encoder: ComposedEncoder) -> None:
         "format": 1,
         "kind": "composition",
         "source": str(source.resolve()),
-        "fingerprint": encoder.fingerprint(),
-        "max_length": encoder.settings["max_length"],
+        "fingerprint": encoder.model_fingerprint(),
         "settings": encoder.settings,
     }
     (folder / "query_encoder.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -79,7 +78,7 @@ class LateQueryEncoder:
                 encoder = ComposedEncoder.load(self._source, self._options)
             except UserError as error:
                 raise UserError(f"the encoder that built the index cannot be loaded: {error}") from None
-            if encoder.fingerprint() != self._expected:
+            if encoder.model_fingerprint() != self._expected:
                 raise UserError(
                     f"the encoder at {self._source} has changed since it built the index; "
                     "put the old one back, or build the index again."

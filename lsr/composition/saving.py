@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,16 @@ from lsr.encoders.saving import write_encoder, write_tokenizer, written_whole
 from lsr.encoders.tokenization import load_tokenizer
 from lsr.errors import UserError
 
+_log = logging.getLogger("lsr")
 SETTINGS_FILE = "lsr_composition.json"
 
 
 def save_model(model: SparseModel, folder: Path) -> None:
     """Save `model` into `folder`, which must not exist or be empty."""
+    if model.needs_idf:
+        _log.warning(
+            "the model's IDF was never counted, so every query piece weighs 1; call fit_idf with the documents"
+        )
     learned = learned_settings(model)
     with written_whole(folder) as draft:
         if learned is not None:

