@@ -76,7 +76,10 @@ class Side(nn.Module):
             output = SideOutput(self._own_tokens(filled), {})
         else:
             output = SideOutput(self._expanded(filled), {})
-        weights = output.weights * (batch.attention_mask.sum(1, keepdim=True) > 0)
+        weights = output.weights
+        empty = batch.attention_mask.sum(1, keepdim=True) == 0
+        if empty.any():
+            weights = weights.masked_fill(empty, 0.0)
         if self.settings.special_tokens == "zero" and self.settings.head != "dense":
             weights = weights.index_fill(1, self.special, 0.0)
         if self.settings.top_k is not None and self.settings.autoencoder is None:

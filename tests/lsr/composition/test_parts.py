@@ -310,6 +310,40 @@ def test_parts_mix_freely(head, pooling, activation, query, folders):
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.document.parameters())
 
 
+@pytest.mark.parametrize(
+    ("backbone", "document", "query"),
+    [
+        ("bert", {"gate": "importance-quality", "head": "cls-mlm"}, {"kind": "same", "top_k": 3}),
+        ("bert", {"gate": "controller", "activation": "softplus"}, {"kind": "idf", "learnable": True}),
+        ("bert", {"gate": "lexical"}, {"kind": "separate", "encoder": {"head": "token-mlp", "echo": True}}),
+        ("llama", {"head": "causal-lm", "gate": "lexical", "echo": True}, {"kind": "binary"}),
+        ("llama", {"head": "token-mlp", "bidirectional": True, "layers": 3}, {"kind": "table"}),
+        ("llama", {"head": "dense", "dense_pooling": "last", "dimensions": 40}, {"kind": "same"}),
+        ("bert", {"head": "dense", "dense_pooling": "cls", "activation": "softplus"}, {"kind": "same"}),
+        ("llama", {"head": "causal-lm", "lora": {}}, {"kind": "separate", "encoder": {"head": "causal-lm"}}),
+    ],
+)
+def test_gates_and_backbones_mix_freely(backbone, document, query, folders, tmp_path):
+    settings = ModelSettings.from_dict({"backbone": folders[backbone], "document": document, "query": query})
+    model = SparseModel.from_settings(settings)
+    documents = model.document_side(model.tokenize_documents(TEXTS)).weights
+    queries = model.query_side(model.tokenize_queries(TEXTS)).weights
+    (queries @ documents.T).sum().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.document.parameters())
+    model.save(tmp_path / "model")
+    encoder = load_encoder(tmp_path / "model")
+    np.testing.assert_allclose(encoder.encode_documents(TEXTS).toarray(), weights_of(model), atol=1e-5)
+    got = encoder.encode_queries(TEXTS).toarray()
+    np.testing.assert_allclose(got, weights_of(model, query=True), atol=1e-5)
+
+
+def test_a_text_without_tokens_has_no_terms(model_of):
+    for name in ("splade-doc", "csr", "unicoil"):
+        model = model_of(name)
+        batch = TokenBatch(torch.zeros((2, 3), dtype=torch.long), torch.tensor([[0, 0, 0], [1, 1, 0]]))
+        assert not model.document_side(batch).weights[0].any()
+
+
 def test_windows_and_cut_count(model_of, tmp_path):
     model = model_of("splade-lexical")
     model.save(tmp_path / "model")
