@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
 
 from lsr.errors import UserError
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 _log = logging.getLogger("lsr")
 
@@ -29,6 +31,19 @@ def token_batches(lengths: Sequence[int], tokens_a_batch: int, texts_a_batch: in
         fitting = max(1, min(tokens_a_batch // lengths[order[start]], texts_a_batch))
         yield order[start : start + fitting]
         start += fitting
+
+
+def one_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield `work` of each item in order; a thread does the next one while the last is used."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting: Future[Result] | None = None
+        for item in items:
+            following = thread.submit(work, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
 
 
 class MemoryGuard:

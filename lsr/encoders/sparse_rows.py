@@ -51,6 +51,8 @@ def maximum_by_owner(
 
     `owners` holds an owner below `owner_count` for each row of `weights`, in any order.
     """
+    if np.unique(owners).size == owners.size:
+        return _placed(weights, owners, owner_count)
     rows = np.repeat(owners, np.diff(weights.indptr))
     order = np.lexsort((weights.indices, rows))
     rows, columns, data = rows[order], weights.indices[order], weights.data[order]
@@ -60,6 +62,16 @@ def maximum_by_owner(
     indptr = np.zeros(owner_count + 1, dtype=np.int64)
     np.cumsum(np.bincount(rows, minlength=owner_count), out=indptr[1:])
     return _csr(data, columns, indptr, weights.shape[1])
+
+
+def _placed(weights: sparse.csr_array, owners: NDArray[np.int64], owner_count: int) -> sparse.csr_array:
+    """Return every row at its own owner's place; owners without one are empty."""
+    lengths = np.zeros(owner_count, dtype=np.int64)
+    lengths[owners] = np.diff(weights.indptr)
+    indptr = np.zeros(owner_count + 1, dtype=np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    sorted_rows = weights[np.argsort(owners)]
+    return _csr(sorted_rows.data, sorted_rows.indices, indptr, weights.shape[1])
 
 
 def stacked(parts: list[sparse.csr_array], width: int) -> sparse.csr_array:

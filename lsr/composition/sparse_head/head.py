@@ -50,6 +50,9 @@ def sparse_head(
     kind = states.device.type
     if torch.is_autocast_enabled(kind) and states.dtype != torch.float64:
         states = states.to(torch.get_autocast_dtype(kind))
+    if not torch.is_grad_enabled():
+        # Told by their inputs, implementations keep nothing for a backward pass.
+        states, weight, bias = states.detach(), weight.detach(), None if bias is None else bias.detach()
     weight = weight.to(states.dtype)
     bias = None if bias is None else bias.to(states.dtype)
     with torch.autocast(kind, enabled=False):

@@ -28,7 +28,6 @@ def naive_head(
         values = torch.log1p(values)
     if activation == "double-log1p":
         values = torch.log1p(values)
-    rows = [
-        part.max(0).values if pooling == "max" else part.sum(0) for part in values.split(list(texts.lengths))
-    ]
+    parts = torch.split(values, list(texts.lengths))
+    rows = [part.max(0).values if pooling == "max" else part.sum(0) for part in parts]
     return torch.stack(rows) if rows else values.new_zeros((0, weight.shape[0]))
