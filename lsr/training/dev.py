@@ -25,4 +25,4 @@ def ndcg_at_10(encoder: TrainableEncoder, dataset: Dataset, options: EncoderOpti
     with tempfile.TemporaryDirectory(prefix="lsr-dev-", ignore_cleanup_errors=True) as folder:
         encoder.save(str(Path(folder, "model")))
         loaded = load_encoder(str(Path(folder, "model")), options)
-        return evaluate(dataset, loaded, k=10, options=options).metrics["ndcg@10"]
+        return float(evaluate(dataset, loaded, k=10, options=options).metrics["ndcg@10"])

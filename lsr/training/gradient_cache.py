@@ -29,7 +29,7 @@ class CachedSide:
         self._chunks = [
             _trimmed(ids, mask)
             for ids, mask in zip(
-                tokens.input_ids.split(chunk), tokens.attention_mask.split(chunk), strict=True
+                *(torch.split(part, chunk) for part in tokens), strict=True
             )
         ]
         self._states: list[tuple[torch.Tensor, list[torch.Tensor]]] = []
@@ -50,7 +50,7 @@ class CachedSide:
         parts = (
             [None] * len(self._chunks)
             if gradient is None
-            else gradient.split([len(piece.input_ids) for piece in self._chunks])
+            else torch.split(gradient, [len(piece.input_ids) for piece in self._chunks])
         )
         for piece, state, part in zip(self._chunks, self._states, parts, strict=True):
             _set_random_state(state, piece.input_ids.device)

@@ -41,7 +41,7 @@ class RunLog(TrainerCallback):
             self._report("TensorBoard is not installed (pip install 'lsr-search[train]'): no log for it.")
             return
         # Steps after the checkpoint that a run goes on from are logged a second time; the first are hidden.
-        self._board = SummaryWriter(  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(
             str(self._folder / TENSORBOARD_FOLDER), purge_step=state.global_step + 1
         )
 

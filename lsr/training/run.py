@@ -20,6 +20,7 @@ from lsr.composition.model import SparseModel
 from lsr.composition.settings import ModelSettings
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
+from lsr.training.calibration import start_with_terms
 from lsr.training.data import Source, count_steps, documents_of, load_sources, make_batches
 from lsr.training.initialisation import check_initialisation, measure_initialisation
 from lsr.training.losses.registry import build_ranking_loss, build_sparsity_penalty
@@ -31,6 +32,8 @@ from lsr.training.trainer import DEV_METRIC, SparseTrainer, make_arguments
 TRAINING_FOLDER = "training"
 CHECKPOINTS_FOLDER = "checkpoints"
 CONFIG_FILE = "config.yaml"
+
+_CALIBRATION_TEXTS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,10 @@ def train(
         f"{pairs:,} pairs of {len(sources)} sources; {steps:,} steps of {settings.batch_size} queries; "
         f"{parameters:,} parameters on {arguments.device}"
     )
-    if settings.check_initialisation and checkpoint is None:
-        sample = [text for source in sources for text in islice(documents_of([source]), 4)]
+    if checkpoint is None and settings.start_terms:
+        start_with_terms(encoder, _sample(sources, _CALIBRATION_TEXTS), settings.start_terms)
+    if checkpoint is None and settings.check_initialisation:
+        sample = _sample(sources, 32)
         initial = measure_initialisation(encoder, sample)
         report(f"start: {initial}")
         check_initialisation(initial)
@@ -209,6 +214,12 @@ def _idf_of(encoder: SparseModel) -> torch.Tensor | None:
     from lsr.composition.query_table import QueryTable
 
     return torch.from_numpy(encoder.query.as_array()) if isinstance(encoder.query, QueryTable) else None
+
+
+def _sample(sources: Sequence[Source], count: int) -> list[str]:
+    """Return `count` documents, about as many of each source."""
+    each = -(-count // len(sources))
+    return [text for source in sources for text in islice(documents_of([source]), each)][:count]
 
 
 def _callbacks(

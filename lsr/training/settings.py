@@ -129,7 +129,8 @@ class TrainingSettings:
     name holds the key. `warmup`: steps, or a share of them below 1. `checkpoint_every` steps a
     checkpoint is written (0: none), of which the last `keep_checkpoints` stay. `dev`: a BEIR folder or
     ir_datasets id that is searched every `checkpoint_every` steps; training stops after `patience`
-    times without a better nDCG@10, and the best checkpoint is the result.
+    times without a better nDCG@10, and the best checkpoint is the result. `start_terms`: where above 0, the
+    head starts with output biases that give a document so many terms; see `lsr.training.calibration`.
     """
 
     steps: int | None = None
@@ -153,6 +154,7 @@ class TrainingSettings:
     dev_split: str | None = None
     patience: int = 3
     check_initialisation: bool = True
+    start_terms: int = 0
     loader_workers: int = 0
 
     def __post_init__(self) -> None:
@@ -163,7 +165,14 @@ class TrainingSettings:
                 raise UserError(f"training.{name} is {getattr(self, name)}; it must be at least {least}.")
         if (self.steps is not None and self.steps < 1) or (self.epochs is not None and not self.epochs > 0):
             raise UserError("training: steps and epochs must be above 0.")
-        for name in ("cache_chunk", "checkpoint_every", "warmup", "weight_decay", "loader_workers"):
+        for name in (
+            "cache_chunk",
+            "checkpoint_every",
+            "start_terms",
+            "warmup",
+            "weight_decay",
+            "loader_workers",
+        ):
             if getattr(self, name) < 0:
                 raise UserError(f"training.{name} is {getattr(self, name)}; it must be 0 or more.")
         if self.dev and not self.checkpoint_every:

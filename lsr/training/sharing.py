@@ -33,5 +33,5 @@ def average_gradients(module: nn.Module) -> None:
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
         flat /= processes()
-        for parameter, part in zip(alike, flat.split([p.numel() for p in alike]), strict=True):
+        for parameter, part in zip(alike, torch.split(flat, [p.numel() for p in alike]), strict=True):
             parameter.grad = part.view_as(parameter).clone()

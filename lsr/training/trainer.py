@@ -6,7 +6,7 @@ checkpoints with the state of optimizer and random numbers, early stopping and T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class SparseTrainer(Trainer):
         return self._step
 
     def training_step(
-        self, model: nn.Module, inputs: Mapping[str, TextBatch], num_items_in_batch: Any = None
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """Run one batch; with the last of a step, average the gradients over processes."""
         self._step.train()
@@ -119,7 +119,7 @@ class SparseTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         # A state_dict in safetensors cannot hold tied weights; save_model can.
-        folder = Path(output_dir or self.args.output_dir)
+        folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self._step.module, str(folder / WEIGHTS_FILE))
         torch.save(self._step.sparsity.state_dict(), folder / LOSSES_FILE)

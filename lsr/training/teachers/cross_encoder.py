@@ -51,7 +51,7 @@ class CrossEncoderTeacher:
         scores = np.full((len(queries), len(documents)), np.nan, np.float32)
         rows, columns = np.nonzero(np.ones(scores.shape, bool) if wanted is None else wanted)
         if len(rows):
-            pairs = [(queries[row], documents[column]) for row, column in zip(rows, columns, strict=True)]
+            pairs = [(queries[row], documents[column]) for row, column in zip(rows.tolist(), columns.tolist(), strict=True)]
             scores[rows, columns] = self._model.predict(
                 pairs,
                 batch_size=self._batch_size,
