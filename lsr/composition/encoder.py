@@ -22,6 +22,7 @@ from lsr.encoders.bag_of_tokens import BagOfTokensQueryEncoder
 from lsr.encoders.base import CorpusStatistics, TermSpan
 from lsr.encoders.batching import POOLED_NUMBERS, MemoryGuard, token_batches
 from lsr.encoders.device import choose_device
+from lsr.encoders.hub import resolve_source
 from lsr.encoders.options import EncoderOptions
 from lsr.encoders.spans import piece_spans
 from lsr.encoders.sparse_rows import from_dense, keep_heaviest, maximum_by_owner, stacked
@@ -51,6 +52,8 @@ class ComposedEncoder:
         self.text_frequencies = np.zeros(model.vocabulary_size, dtype=np.int64)
         """How many of the documents encoded so far hold each piece themselves, shape (vocabulary,)."""
         self.model = model
+        self.folder: Path | None = None
+        """Where the model lies; None for one in training."""
         self._options = options or EncoderOptions()
         _check_options(self._options, model, name)
         self._guard = MemoryGuard()
@@ -58,12 +61,15 @@ class ComposedEncoder:
 
     @classmethod
     def load(cls, source: str, options: EncoderOptions) -> ComposedEncoder:
-        """Load a folder that `SparseModel.save` wrote."""
+        """Load what `SparseModel.save` wrote, from a folder or a Hugging Face id."""
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         device = choose_device(options.device)
-        model = SparseModel.load(source)
-        return cls(model.to(device).eval(), source, options)
+        revision = options.settings.get("revision")
+        folder = resolve_source(source, None if revision is None else str(revision))
+        encoder = cls(SparseModel.load(folder).to(device).eval(), source, options)
+        encoder.folder = folder
+        return encoder
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 def write_record(folder: Path, encoder: ComposedEncoder) -> None:
     """Write ``query_encoder.json``: where the model of `encoder` lies and its fingerprint."""
-    source = Path(encoder.name).expanduser()
-    if not source.is_dir():
+    if encoder.folder is None:
         raise UserError(f"{encoder.name} lies in no folder that an index could name; save it first.")
     record = {
         "format": 1,
         "kind": "composition",
-        "source": str(source.resolve()),
+        "source": str(encoder.folder),
         "fingerprint": encoder.model_fingerprint(),
         "settings": encoder.settings,
     }

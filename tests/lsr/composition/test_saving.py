@@ -46,7 +46,7 @@ def test_an_opensearch_model(folders, tmp_path):
     check(again, load_encoder(tmp_path / "model"))
 
 
-def test_a_model_in_training_encodes_as_it_stands(model_of):
+def test_a_model_in_training_encodes_as_it_stands(model_of, tmp_path):
     model = model_of("splade-max").train()
     check(model, ComposedEncoder(model))
     encoder = ComposedEncoder(model.train())
@@ -57,6 +57,8 @@ def test_a_model_in_training_encodes_as_it_stands(model_of):
         model.document.backbone.projection.bias += 1
     assert encoder.fingerprint() != before
     check(model, encoder)
+    with pytest.raises(UserError, match="save it first"):
+        encoder.save_query_side(tmp_path)
 
 
 def test_folders_that_exist_are_not_written_over(model_of, tmp_path):
