@@ -17,6 +17,16 @@ CSV_FILE = "log.csv"
 PLOT_FILE = "log.png"
 TENSORBOARD_FOLDER = "tensorboard"
 
+_FIRST = ("step", "epoch", "loss")
+# Trainer's last entry, about its own run and not the model.
+_TIMES = (
+    "train_runtime",
+    "train_samples_per_second",
+    "train_steps_per_second",
+    "train_loss",
+    "total_flos",
+)
+
 
 class RunLog(TrainerCallback):
     """Reports every logged step to `report`, and writes all of them to ``log.csv`` and TensorBoard.
@@ -41,9 +51,7 @@ class RunLog(TrainerCallback):
             self._report("TensorBoard is not installed (pip install 'lsr-search[train]'): no log for it.")
             return
         # Steps after the checkpoint that a run goes on from are logged a second time; the first are hidden.
-        self._board = SummaryWriter(
-            str(self._folder / TENSORBOARD_FOLDER), purge_step=state.global_step + 1
-        )
+        self._board = SummaryWriter(str(self._folder / TENSORBOARD_FOLDER), purge_step=state.global_step + 1)
 
     def on_log(
         self,
@@ -99,9 +107,9 @@ def write_csv(history: list[dict[str, float]], path: Path) -> None:
     rows: dict[int, dict[str, float]] = {}
     for entry in history:
         rows.setdefault(int(entry["step"]), {}).update(entry)
-    names = dict.fromkeys(["step", *(name for row in rows.values() for name in row)])
+    names = {name for row in rows.values() for name in row} - {*_FIRST, *_TIMES}
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(names))
+        writer = csv.DictWriter(file, [*_FIRST, *sorted(names)], extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows.values())
 

@@ -126,7 +126,7 @@ class DenseRetriever:
         except ImportError:
             raise UserError("--dense needs faiss; install it with pip install 'lsr-search[faiss]'.") from None
         self._model: DenseTeacher = DenseTeacher(
-            model, max_length=options.max_length or 256, batch_size=options.batch_size, device=options.device
+            model, max_length=options.max_length, batch_size=options.batch_size, device=options.device
         )
         self._texts = texts
         self._numbers = {text: number for number, text in enumerate(texts)}

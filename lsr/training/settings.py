@@ -68,12 +68,13 @@ class TeacherSettings:
     `kind`: ``dense`` (a sentence-transformers model), ``sparse`` (an encoder that lsr loads),
     ``bm25`` (statistics of the training documents) or ``cross-encoder``. `model`: a folder or a
     Hugging Face id, for all but ``bm25``. `weight`: its share of the ensemble's mean.
+    `max_length`: tokens that it reads, its own limit unless given.
     """
 
     kind: Literal["dense", "sparse", "bm25", "cross-encoder"]
     model: str = ""
     weight: float = 1.0
-    max_length: int = 256
+    max_length: int | None = None
     batch_size: int = 32
 
     def __post_init__(self) -> None:

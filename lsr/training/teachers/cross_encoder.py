@@ -16,13 +16,13 @@ class CrossEncoderTeacher:
 
     Args:
         model: a folder or a Hugging Face id of a sequence classifier with one output.
-        max_length: tokens of a query and a document together.
+        max_length: tokens of a query and a document together; None for the model's own limit.
         batch_size: pairs a forward pass.
         device: as torch names it; None for a GPU where there is one.
     """
 
     def __init__(
-        self, model: str, *, max_length: int = 256, batch_size: int = 32, device: str | None = None
+        self, model: str, *, max_length: int | None = None, batch_size: int = 32, device: str | None = None
     ) -> None:
         try:
             from sentence_transformers import CrossEncoder
@@ -51,7 +51,10 @@ class CrossEncoderTeacher:
         scores = np.full((len(queries), len(documents)), np.nan, np.float32)
         rows, columns = np.nonzero(np.ones(scores.shape, bool) if wanted is None else wanted)
         if len(rows):
-            pairs = [(queries[row], documents[column]) for row, column in zip(rows.tolist(), columns.tolist(), strict=True)]
+            pairs = [
+                (queries[row], documents[column])
+                for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+            ]
             scores[rows, columns] = self._model.predict(
                 pairs,
                 batch_size=self._batch_size,

@@ -16,13 +16,13 @@ class DenseTeacher:
 
     Args:
         model: a folder or a Hugging Face id.
-        max_length: tokens that are read of a text, at most the model's own limit.
+        max_length: tokens that are read of a text, at most the model's own limit, which None takes.
         batch_size: texts a forward pass.
         device: as torch names it; None for a GPU where there is one.
     """
 
     def __init__(
-        self, model: str, *, max_length: int = 256, batch_size: int = 32, device: str | None = None
+        self, model: str, *, max_length: int | None = None, batch_size: int = 32, device: str | None = None
     ) -> None:
         try:
             from sentence_transformers import SentenceTransformer
@@ -34,7 +34,8 @@ class DenseTeacher:
             self._model: Any = SentenceTransformer(model, device=device)
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"teacher {model} cannot be loaded ({_first_line(error)}).") from None
-        self._model.max_seq_length = min(max_length, self._model.max_seq_length or max_length)
+        if max_length is not None:
+            self._model.max_seq_length = min(max_length, self._model.max_seq_length or max_length)
         self._batch_size = batch_size
 
     def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
