@@ -19,7 +19,7 @@ from lsr.composition.sparse_head.winners import Winners, states_gradient_by_bags
 
 # The states' gradient is a matrix product where more than this part of all (text, term) pairs is
 # active, else a gather.
-DENSE_SHARE = 1 / 8
+DENSE_SHARE = 1 / 4
 # Texts whose programs share one pass over the weights.
 _GROUP = 32
 

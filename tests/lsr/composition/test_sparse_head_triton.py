@@ -7,6 +7,7 @@ import os
 import pytest
 import torch
 
+# ruff: noqa: E402
 pytest.importorskip("triton")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 if not (torch.cuda.is_available() or INTERPRETED):

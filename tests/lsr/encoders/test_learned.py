@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from lsr.encoders import Encoder, EncoderOptions, load_encoder
+from lsr.encoders.learned import LearnedEncoder
 from lsr.errors import UserError
 
 ACTIVATIONS = {
@@ -135,6 +136,18 @@ def test_pieces_of_documents_are_counted(opensearch_folder):
         term: int(encoder.text_frequencies[encoder.vocabulary.index(term)]) for term in ("cat", "dog", "sun")
     }
     assert counts == {"cat": 3, "dog": 1, "sun": 0}
+
+
+def test_buffers_prepared_ahead_give_the_same_vectors(mlm_folder, texts, monkeypatch):
+    whole = load(mlm_folder)
+    expected = whole.encode_documents(texts)
+    monkeypatch.setattr("lsr.encoders.learned._BUFFER_TEXTS", 2)
+    monkeypatch.setattr(LearnedEncoder, "_on_processor", False)  # as on an accelerator
+    encoder = load(mlm_folder)
+    got = encoder.encode_documents(texts)
+    np.testing.assert_allclose(got.toarray(), expected.toarray(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(encoder.text_frequencies, whole.text_frequencies)
+    assert encoder.cut_count == whole.cut_count
 
 
 def test_memory_shortage_halves_batches_and_says_so_once(mlm_folder, texts, monkeypatch, caplog):
