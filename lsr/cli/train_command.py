@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import Any
 
@@ -78,6 +79,9 @@ def run(args: argparse.Namespace) -> int:
 
     config, values = load_config(args.config, args.set)
     done = train(config, args.output, resume=args.resume, values=values, report=report)
+    if int(os.environ.get("RANK", "0")) > 0:
+        # torchrun's first process speaks for all.
+        return 0
     if args.json:
         print(json.dumps(asdict(done)))
     elif not args.quiet:

@@ -64,6 +64,7 @@ def train(
     Started by ``torchrun``, every process calls this with the same arguments.
     """
     start = time.perf_counter()
+    _quieten()
     output = Path(output)
     folder = output / TRAINING_FOLDER
     checkpoint = _prepare_folder(output, folder, resume)
@@ -161,9 +162,10 @@ def _prepare_folder(output: Path, folder: Path, resume: bool) -> Path | None:
     checkpoint = _last_checkpoint(folder / CHECKPOINTS_FOLDER) if resume else None
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is a file; name a folder.")
-    # With several processes one of them may have made the folder already.
-    first = int(os.environ.get("RANK", "0")) == 0
-    if not resume and first and output.is_dir() and any(output.iterdir()):
+    if int(os.environ.get("RANK", "0")) > 0:
+        return checkpoint
+    # Other processes may have made folders already, but no files.
+    if not resume and any(path.is_file() for path in output.rglob("*")):
         raise UserError(
             f"--output {output} is not empty; name another folder, or go on with its run by --resume."
         )
@@ -253,6 +255,14 @@ def _write_values(values: dict[str, Any], folder: Path) -> None:
         values, sort_keys=False
     )
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+
+
+def _quieten() -> None:
+    """Leave the console to the run's own lines."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _silent(line: str) -> None:

