@@ -97,7 +97,7 @@ class BatchStep(nn.Module):
         for side in (queries, documents):
             if isinstance(side, CachedSide):
                 extra = _summed(extra, side.cached_auxiliary)
-        figures.update({f"loss/auxiliary/{name}": float(part) for name, part in extra.items()})
+        figures.update({f"loss/auxiliary/{name}": float(part.detach()) for name, part in extra.items()})
         total = loss.detach() + sum((part.detach() for part in extra.values()), torch.zeros_like(loss))
         return StepResult(total, figures)
 

@@ -39,6 +39,7 @@ class Bm25Teacher:
     def __init__(self, documents: Iterable[str]) -> None:
         self._encoder = Bm25Encoder.from_options(EncoderOptions())
         self._frequencies = np.zeros(0, np.int64)
+        self._ids: dict[str, int] = {}
         self.document_count = 0
         length = 0.0
         remaining = iter(documents)
@@ -69,8 +70,6 @@ class Bm25Teacher:
         if len(vocabulary) != len(self._ids):
             self._ids = {term: number for number, term in enumerate(vocabulary)}
         return np.fromiter((self._ids.get(term, -1) for term in terms), np.int64, len(terms))
-
-    _ids: dict[str, int] = {}  # noqa: RUF012 - replaced, never changed
 
     def score(
         self, queries: Sequence[str], documents: Sequence[str], wanted: NDArray[np.bool_] | None = None
