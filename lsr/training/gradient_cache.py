@@ -28,9 +28,7 @@ class CachedSide:
         self._encode = encode
         self._chunks = [
             _trimmed(ids, mask)
-            for ids, mask in zip(
-                *(torch.split(part, chunk) for part in tokens), strict=True
-            )
+            for ids, mask in zip(*(torch.split(part, chunk) for part in tokens), strict=True)
         ]
         self._states: list[tuple[torch.Tensor, list[torch.Tensor]]] = []
         self._count = len(tokens.input_ids)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,14 +21,17 @@ from lsr.training.calibration import start_with_terms
 from lsr.training.data import Source, count_steps, documents_of, load_sources, make_batches
 from lsr.training.initialisation import check_initialisation, measure_initialisation
 from lsr.training.losses.registry import build_ranking_loss, build_sparsity_penalty
+from lsr.training.output import (
+    CHECKPOINTS_FOLDER,
+    TRAINING_FOLDER,
+    prepare_folder,
+    save_result,
+    write_values,
+)
 from lsr.training.settings import IdfSettings, TrainConfig, TrainingSettings
 from lsr.training.step import BatchStep
 from lsr.training.teachers import TeacherPanel
 from lsr.training.trainer import DEV_METRIC, SparseTrainer, make_arguments
-
-TRAINING_FOLDER = "training"
-CHECKPOINTS_FOLDER = "checkpoints"
-CONFIG_FILE = "config.yaml"
 
 _CALIBRATION_TEXTS = 128
 
@@ -67,7 +67,7 @@ def train(
     _quieten()
     output = Path(output)
     folder = output / TRAINING_FOLDER
-    checkpoint = _prepare_folder(output, folder, resume)
+    checkpoint = prepare_folder(output, folder, resume)
     settings = config.training
     dataset = _load_dev(settings)
     sources = load_sources(config.data, settings.seed)
@@ -129,13 +129,13 @@ def train(
         report(f"start: {initial}")
         check_initialisation(initial)
     if values is not None and arguments.process_index == 0:
-        _write_values(values, folder)
+        write_values(values, folder)
     if checkpoint is not None:
         report(f"going on from {checkpoint}")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if arguments.process_index == 0:
         encoder.eval()
-        _save_result(encoder, output)
+        save_result(encoder, output)
     history = trainer.state.log_history
     figures = next((entry for entry in reversed(history) if "loss" in entry), {})
     return TrainReport(
@@ -155,33 +155,6 @@ def build_model(values: dict[str, Any]) -> SparseModel:
             raise UserError("model: load takes an encoder as it is; leave the other settings out.")
         return SparseModel.load(str(values["load"]))
     return SparseModel.from_settings(ModelSettings.from_dict(values))
-
-
-def _prepare_folder(output: Path, folder: Path, resume: bool) -> Path | None:
-    """Return the checkpoint to go on from; refuse a folder that holds something else."""
-    checkpoint = _last_checkpoint(folder / CHECKPOINTS_FOLDER) if resume else None
-    if output.exists() and not output.is_dir():
-        raise UserError(f"--output {output} is a file; name a folder.")
-    if int(os.environ.get("RANK", "0")) > 0:
-        return checkpoint
-    # Other processes may have made folders already, but no files.
-    if not resume and any(path.is_file() for path in output.rglob("*")):
-        raise UserError(
-            f"--output {output} is not empty; name another folder, or go on with its run by --resume."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--output {output} cannot be made ({error.strerror}); name another folder."
-        ) from None
-    return checkpoint
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint: its state is what Trainer writes last."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def _load_dev(settings: TrainingSettings) -> Any:
@@ -235,33 +208,11 @@ def _callbacks(
     return callbacks
 
 
-def _save_result(encoder: SparseModel, output: Path) -> None:
-    """Put the encoder's files into `output`, in place of those of an earlier end of the run."""
-    draft = output / TRAINING_FOLDER / "result"
-    shutil.rmtree(draft, ignore_errors=True)
-    encoder.save(draft)
-    for entry in draft.iterdir():
-        target = output / entry.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(entry, target)
-    draft.rmdir()
-
-
-def _write_values(values: dict[str, Any], folder: Path) -> None:
-    import yaml
-
-    text = f"# python {sys.version.split()[0]}, torch {torch.__version__}\n" + yaml.safe_dump(
-        values, sort_keys=False
-    )
-    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
-
-
 def _quieten() -> None:
     """Leave the console to the run's own lines."""
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
