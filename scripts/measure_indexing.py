@@ -31,7 +31,9 @@ print(f"opening: first {times[0]:.1f} ms, then {min(times[1:]):.1f} ms")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("corpus", nargs="+")
     parser.add_argument("--query", default="how to install a package")
     args, options = parser.parse_known_args()
@@ -48,7 +50,9 @@ def main() -> None:
         seconds = time.perf_counter() - start
         report = json.loads(done.stdout)
         # Kilobytes on Linux, bytes on macOS.
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (
+            1 if sys.platform == "darwin" else 1024
+        )
         print(
             f"indexing: {report['documents']:,} documents in {seconds:.1f} s "
             f"({report['documents'] / seconds:,.0f} a second), peak memory {peak / 1e6:,.0f} MB, "

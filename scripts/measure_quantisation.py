@@ -77,7 +77,9 @@ def measure(name: str, encoder_name: str, options: EncoderOptions) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("datasets", nargs="+")
     parser.add_argument("--encoder", default="bm25")
     parser.add_argument("--max-length", type=int)

@@ -155,7 +155,9 @@ def train(name: str, folder: Path, values: list[str]) -> tuple[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--presets", nargs="+", default=list_presets())
     parser.add_argument("--commands", action="store_true", help="print each command before its row")

@@ -33,7 +33,9 @@ def output_options() -> argparse.ArgumentParser:
     return parser
 
 
-def encoder_options(*, default: str | None = DEFAULT_ENCODER, documents: bool = True) -> argparse.ArgumentParser:
+def encoder_options(
+    *, default: str | None = DEFAULT_ENCODER, documents: bool = True
+) -> argparse.ArgumentParser:
     """Return a parent parser with ``--encoder`` and everything that changes what it puts out.
 
     Options that concern documents alone are left out where none are encoded.

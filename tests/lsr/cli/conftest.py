@@ -11,8 +11,18 @@ import pytest
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 DOCUMENTS = [
-    {"_id": "solar", "title": "Solar panels", "text": "Photovoltaic panels turn sunlight into electricity.", "year": 2020},
-    {"_id": "wind", "title": "Wind turbines", "text": "Turbines turn moving air into electricity.", "year": 2021},
+    {
+        "_id": "solar",
+        "title": "Solar panels",
+        "text": "Photovoltaic panels turn sunlight into electricity.",
+        "year": 2020,
+    },
+    {
+        "_id": "wind",
+        "title": "Wind turbines",
+        "text": "Turbines turn moving air into electricity.",
+        "year": 2021,
+    },
     {"_id": "bread", "title": "Sourdough", "text": "Flour, water and patience become bread.", "year": 2022},
     {"_id": "empty", "title": "", "text": ""},
 ]
@@ -22,7 +32,9 @@ DOCUMENTS = [
 def lsr(tmp_path: Path) -> Run:
     """Run the command line in an empty folder, as a person would."""
 
-    def run(*arguments: object, stdin: str | None = None, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, stdin: str | None = None, **options: object
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # type: ignore[call-overload, no-any-return]
             [sys.executable, "-m", "lsr.cli.main", *map(str, arguments)],
             capture_output=True,

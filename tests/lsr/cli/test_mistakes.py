@@ -36,7 +36,10 @@ CORPORA = {
     "broken JSON": (b'{"id": "a", "text": "x"}\n{"id": "b", "text": \n', ["bad.jsonl:2"]),
     "no object": (b'["a", "b"]\n', ["bad.jsonl:1"]),
     "no id": (b'{"text": "x"}\n', ["bad.jsonl:1", "--id-field"]),
-    "duplicate id": (b'{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}\n', ["bad.jsonl:2", "'a'", "twice"]),
+    "duplicate id": (
+        b'{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}\n',
+        ["bad.jsonl:2", "'a'", "twice"],
+    ),
     "text is a number": (b'{"id": "a", "text": 7}\n', ["bad.jsonl:1", "text"]),
     "text is null": (b'{"id": "a", "text": null}\n', ["bad.jsonl:1", "text"]),
     "not UTF-8": (b'{"id": "a", "text": "caf\xe9"}\n', ["bad.jsonl:1", "--encoding"]),
@@ -89,7 +92,9 @@ def test_targets_that_are_taken(lsr, index: Path, corpus: Path, tmp_path: Path) 
 
 def test_unknown_encoders_and_settings(lsr, corpus: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    assert_mistake(lsr("index", corpus, "-o", "i", "--encoder", "no/such-model", env=offline), "no/such-model")
+    assert_mistake(
+        lsr("index", corpus, "-o", "i", "--encoder", "no/such-model", env=offline), "no/such-model"
+    )
     (tmp_path / "folder").mkdir()
     assert_mistake(lsr("index", corpus, "-o", "i", "--encoder", "folder"), "folder")
     assert_mistake(lsr("index", corpus, "-o", "i", "--encoder-option", "k9=1"), "k9")

@@ -39,7 +39,9 @@ def test_the_window_with_the_best_terms_wins() -> None:
 
 def test_a_matched_piece_marks_its_whole_word() -> None:
     text = "unbelievable story"
-    snippet = make_snippet(text, [TermSpan(2, 9, "##believ"), TermSpan(9, 12, "##able")], {"##believ": 1, "##able": 1})
+    snippet = make_snippet(
+        text, [TermSpan(2, 9, "##believ"), TermSpan(9, 12, "##able")], {"##believ": 1, "##able": 1}
+    )
     assert [snippet.text[a:b] for a, b in snippet.marks] == ["unbelievable"]
 
 
@@ -47,10 +49,16 @@ def test_without_a_match_the_beginning_is_shown() -> None:
     assert marked("word " * 200, {})[0].startswith("word word")
 
 
-@given(st.text(max_size=400), st.lists(st.tuples(st.integers(0, 400), st.integers(1, 9)), max_size=20), st.integers(10, 300))
+@given(
+    st.text(max_size=400),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(1, 9)), max_size=20),
+    st.integers(10, 300),
+)
 def test_marks_stay_inside_one_printable_line(text: str, places: list[tuple[int, int]], width: int) -> None:
     spans = sorted(
-        TermSpan(start, min(start + length, len(text)), f"t{start % 3}") for start, length in places if start < len(text)
+        TermSpan(start, min(start + length, len(text)), f"t{start % 3}")
+        for start, length in places
+        if start < len(text)
     )
     snippet = make_snippet(text, spans, {"t0": 1.0, "t1": 2.0}, width)
     assert "\n" not in snippet.text
