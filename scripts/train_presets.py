@@ -125,7 +125,7 @@ def settings_for(name: str, backbones: dict[str, Path], pairs: Path, steps: int)
         "training.device=cpu",
         "training.bf16=false",
     ]
-    if {"kl", "margin-mse"} & set(load_preset(name).losses["ranking"]):
+    if {"kl", "margin-mse"} & set(load_preset(name).losses.get("ranking", {})):
         values.append("losses.ranking={infonce: 1.0}")
     if model["query"].get("encoder", {}).get("backbone"):
         values.append(f"model.query.encoder.backbone={backbones['small']}")

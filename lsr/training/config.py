@@ -74,11 +74,11 @@ def parse_config(values: Mapping[str, Any]) -> TrainConfig:
     if not values.get("model"):
         raise UserError("the configuration names no model; give it a preset or a model section.")
     losses = values.get("losses") or {}
-    if not isinstance(losses, Mapping) or not losses.get("ranking"):
+    if not isinstance(losses, Mapping) or not (losses.get("ranking") or losses.get("terms")):
         raise UserError("the configuration has no ranking loss; give it a preset or losses.ranking.")
-    wrong = [key for key in losses if key not in ("ranking", "sparsity")]
+    wrong = [key for key in losses if key not in ("ranking", "sparsity", "terms")]
     if wrong:
-        raise UserError(f"losses: {wrong[0]!r} is not a section; there are ranking and sparsity.")
+        raise UserError(f"losses: {wrong[0]!r} is not a section; there are ranking, sparsity and terms.")
     teachers = values.get("teachers") or []
     if not isinstance(teachers, list):
         raise UserError("teachers: expected a list, each entry with a kind.")

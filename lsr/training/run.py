@@ -20,7 +20,7 @@ from lsr.errors import UserError
 from lsr.training.calibration import start_with_terms
 from lsr.training.data import Source, count_steps, documents_of, load_sources, make_batches
 from lsr.training.initialisation import check_initialisation, measure_initialisation
-from lsr.training.losses.registry import build_ranking_loss, build_sparsity_penalty
+from lsr.training.losses.registry import build_ranking_loss, build_sparsity_penalty, build_term_loss
 from lsr.training.output import (
     CHECKPOINTS_FOLDER,
     TRAINING_FOLDER,
@@ -89,13 +89,14 @@ def train(
         )
     step = BatchStep(
         encoder,
-        build_ranking_loss(config.losses["ranking"]),
+        build_ranking_loss(config.losses["ranking"]) if config.losses.get("ranking") else None,
         build_sparsity_penalty(
             config.losses.get("sparsity") or {},
             idf=_idf_of(encoder),
             vocabulary_size=encoder.vocabulary_size,
             total_steps=steps,
         ),
+        terms=build_term_loss(config.losses["terms"]) if config.losses.get("terms") else None,
         teachers=panel,
         cache_chunk=settings.cache_chunk,
     )

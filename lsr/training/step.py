@@ -15,6 +15,7 @@ from lsr.training.collation import TextBatch
 from lsr.training.gradient_cache import CachedSide
 from lsr.training.losses.combined import CombinedRankingLoss, SparsityPenalty
 from lsr.training.losses.gather import gather_with_gradient
+from lsr.training.losses.term_regression import TermMSE, bag_of_terms, query_term_recall
 from lsr.training.sharing import own_share
 from lsr.training.teachers import TeacherPanel
 
@@ -37,8 +38,9 @@ class BatchStep(nn.Module):
 
     Args:
         encoder: what is trained.
-        ranking: the ranking losses.
+        ranking: the ranking losses; None where term weights are learned by regression alone.
         sparsity: the sparsity losses of both sides.
+        terms: the regression of documents' term weights to what their queries hold (DeepCT).
         teachers: teachers in the loop.
         cache_chunk: texts that a forward pass with gradients holds; 0 for all.
         precision: context in which the encoder runs (mixed precision).
@@ -47,9 +49,10 @@ class BatchStep(nn.Module):
     def __init__(
         self,
         encoder: TrainableEncoder,
-        ranking: CombinedRankingLoss,
+        ranking: CombinedRankingLoss | None,
         sparsity: SparsityPenalty,
         *,
+        terms: TermMSE | None = None,
         teachers: TeacherPanel | None = None,
         cache_chunk: int = 0,
         precision: Callable[[], AbstractContextManager[object]] = nullcontext,
@@ -58,6 +61,7 @@ class BatchStep(nn.Module):
         self.module = encoder.module
         self.ranking = ranking
         self.sparsity = sparsity
+        self.terms = terms
         self.precision = precision
         self._encoder = encoder
         self._teachers = teachers
@@ -80,17 +84,27 @@ class BatchStep(nn.Module):
         query_weights = gather_with_gradient(queries.weights, same_loss=True)
         document_weights = gather_with_gradient(documents.weights, same_loss=True)
         scored = self._scored(batch, query_weights, document_weights)
-        ranking = self.ranking(scored)
+        parts: dict[str, torch.Tensor] = {}
+        loss = torch.zeros((), device=self.device)
+        if self.ranking is not None:
+            ranking = self.ranking(scored)
+            parts.update(ranking.parts)
+            loss = loss + ranking.total
+        if self.terms is not None:
+            regression = self._regression(batch, document_weights)
+            parts["term-mse"] = regression.detach()
+            loss = loss + regression
         sparsity = self.sparsity(step, query_weights if self._trains_queries else None, document_weights)
         auxiliary = _summed(queries.auxiliary, documents.auxiliary)
-        loss = ranking.total + sparsity.total
+        loss = loss + sparsity.total
+        parts.update(sparsity.parts)
         backward(scale * torch.stack([loss, *auxiliary.values()]).sum())
         for side in (queries, documents):
             if isinstance(side, CachedSide):
                 side.backward(backward, scale)
         figures = _figures(query_weights, document_weights, scored)
         self.sparsity.observe(step, figures["query_terms"], figures["document_terms"])
-        for name, part in {**ranking.parts, **sparsity.parts}.items():
+        for name, part in parts.items():
             figures[f"loss/{name}"] = float(part)
         figures.update({f"lambda/{name}": weight for name, weight in sparsity.weights.items()})
         extra = {**auxiliary}
@@ -100,6 +114,21 @@ class BatchStep(nn.Module):
         figures.update({f"loss/auxiliary/{name}": float(part.detach()) for name, part in extra.items()})
         total = loss.detach() + sum((part.detach() for part in extra.values()), torch.zeros_like(loss))
         return StepResult(total, figures)
+
+    def _regression(self, batch: TextBatch, weights: torch.Tensor) -> torch.Tensor:
+        """Return the term loss over the documents that a query of the batch is answered by."""
+        assert self.terms is not None
+        width = weights.shape[1]
+        documents = self._encoder.tokenize_documents(batch.documents).to(self.device)
+        queries = self._encoder.tokenize_queries(batch.queries).to(self.device)
+        # What is in every text, [CLS] and its like, is no term.
+        everywhere = self._encoder.tokenize_documents([""]).input_ids.unique().tolist()
+        held = bag_of_terms(documents, width, everywhere)
+        asked = bag_of_terms(queries, width, everywhere)
+        positives = batch.positives.to(self.device)
+        answered = torch.bincount(positives, minlength=len(batch.documents)) > 0
+        targets = query_term_recall(asked, positives, len(batch.documents))
+        return self.terms(weights, targets, held & answered[:, None])
 
     def _side(
         self,

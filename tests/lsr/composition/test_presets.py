@@ -12,7 +12,7 @@ from torch.nn import functional
 from lsr.encoders import load_encoder, load_query_encoder
 from lsr.errors import UserError
 from lsr.presets import list_presets, load_preset
-from lsr.training.losses.registry import build_ranking_loss, build_sparsity_penalty
+from lsr.training.losses.registry import build_ranking_loss, build_sparsity_penalty, build_term_loss
 from lsr.training.settings import TrainingSettings
 
 STEPS = 60
@@ -98,7 +98,10 @@ def test_file_is_complete(name):
     assert preset.title
     assert all(re.search(r"arXiv \d{4}\.\d{5}$", paper) for paper in preset.paper)
     assert type(preset.settings).from_dict(preset.settings.as_dict()) == preset.settings
-    build_ranking_loss(preset.losses["ranking"])
+    if "terms" in preset.losses:
+        build_term_loss(preset.losses["terms"])
+    else:
+        build_ranking_loss(preset.losses["ranking"])
     build_sparsity_penalty(preset.losses.get("sparsity", {}), total_steps=100)
     TrainingSettings(**preset.training)
 
