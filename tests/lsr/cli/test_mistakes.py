@@ -179,6 +179,8 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         text=True,
+        # A shell's background jobs, and what they start, ignore the signal that this is about.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdin is not None
     for i in range(5000):
