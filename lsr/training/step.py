@@ -122,13 +122,14 @@ class BatchStep(nn.Module):
         documents = self._encoder.tokenize_documents(batch.documents).to(self.device)
         queries = self._encoder.tokenize_queries(batch.queries).to(self.device)
         # What is in every text, [CLS] and its like, is no term.
-        everywhere = self._encoder.tokenize_documents([""]).input_ids.unique().tolist()
+        everywhere = sorted(set(self._encoder.tokenize_documents([""]).input_ids.flatten().tolist()))
         held = bag_of_terms(documents, width, everywhere)
         asked = bag_of_terms(queries, width, everywhere)
         positives = batch.positives.to(self.device)
         answered = torch.bincount(positives, minlength=len(batch.documents)) > 0
         targets = query_term_recall(asked, positives, len(batch.documents))
-        return self.terms(weights, targets, held & answered[:, None])
+        loss: torch.Tensor = self.terms(weights, targets, held & answered[:, None])
+        return loss
 
     def _side(
         self,
