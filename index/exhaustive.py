@@ -11,6 +11,10 @@ as their bits are, so the scan compares integers; and it counts, 64 documents at
 are above the threshold, a sum that the compiler turns into vector instructions where it would not
 do so for a maximum.
 
+With a filter, a window that holds few allowed documents is scored for those alone: their postings are
+looked up in each run by galloping, unless the run is so short that scoring all of it is less work.
+Windows without an allowed document are passed over.
+
 An offset of 16 bits cannot leave an accumulator of 65,536 entries, a code of 8 bits cannot leave a
 row of 256, and run bounds are clamped to the postings: no file content makes the kernel read or
 write outside its arrays.
@@ -21,84 +25,17 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import llvmlite.ir
 import numba as nb
 import numpy as np
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from lsr.index.allowed import find, listed
+from lsr.index.heap import bits as bits_of
+from lsr.index.heap import offer, sift_down, sift_up, sort_heap
 from lsr.index.hits import Hits
 from lsr.index.postings import WINDOW, Postings
 
 _LANE = 64
-
-
-@intrinsic
-def _bits(typing_context: Any, value: Any) -> Any:
-    """Reinterpret a float32 as an int32."""
-    signature = nb.types.int32(nb.types.float32)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], llvmlite.ir.IntType(32))
-
-    return signature, generate
-
-
-@nb.njit(nogil=True, cache=True)
-def _worse(score: Any, document: Any, other_score: Any, other_document: Any) -> Any:
-    """Tell whether the first of two hits ranks after the second."""
-    return score < other_score or (score == other_score and document > other_document)
-
-
-@nb.njit(nogil=True, cache=True)
-def _sift_down(scores: Any, documents: Any, place: Any, size: Any) -> None:
-    """Restore the heap (worst hit on top) below `place`."""
-    score = scores[place]
-    document = documents[place]
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        right = child + 1
-        if right < size and _worse(scores[right], documents[right], scores[child], documents[child]):
-            child = right
-        if not _worse(scores[child], documents[child], score, document):
-            break
-        scores[place] = scores[child]
-        documents[place] = documents[child]
-        place = child
-    scores[place] = score
-    documents[place] = document
-
-
-@nb.njit(nogil=True, cache=True)
-def _sift_up(scores: Any, documents: Any, place: Any) -> None:
-    """Restore the heap (worst hit on top) above `place`."""
-    score = scores[place]
-    document = documents[place]
-    while place > 0:
-        parent = (place - 1) // 2
-        if not _worse(score, document, scores[parent], documents[parent]):
-            break
-        scores[place] = scores[parent]
-        documents[place] = documents[parent]
-        place = parent
-    scores[place] = score
-    documents[place] = document
-
-
-@nb.njit(nogil=True, cache=True)
-def _sort_heap(scores: Any, documents: Any, size: Any) -> None:
-    """Turn a heap with the worst hit on top into a list with the best hit first."""
-    while size > 1:
-        size -= 1
-        score = scores[size]
-        document = documents[size]
-        scores[size] = scores[0]
-        documents[size] = documents[0]
-        scores[0] = score
-        documents[0] = document
-        _sift_down(scores, documents, 0, size)
 
 
 @nb.njit(nogil=True, cache=True)
@@ -110,6 +47,11 @@ def _exhaustive(
     term_runs: Any,
     document_count: Any,
     step: Any,
+    filtered: Any,
+    allowed: Any,
+    counts: Any,
+    members: Any,
+    member_starts: Any,
     query_starts: Any,
     query_terms: Any,
     query_weights: Any,
@@ -121,7 +63,8 @@ def _exhaustive(
     """Score queries `query_starts` one after the other; return the number of postings touched.
 
     Row i of `best_scores` and `best_documents` receives the hits of query i, `sizes[i]` how many.
-    The accumulator is all zero on entry and on return.
+    The accumulator is all zero on entry and on return. `allowed` and the three arrays after it are
+    those of an `Allowed`, and read only where `filtered`.
     """
     posting_count = np.int64(len(codes))
     run_count = np.int64(len(run_windows))
@@ -172,6 +115,17 @@ def _exhaustive(
             base = window * WINDOW
             if window < 0 or base >= document_count:
                 break
+            few = first_member = np.int64(0)
+            if filtered:
+                first_member = member_starts[window]
+                few = member_starts[window + 1] - first_member
+                if counts[window] == 0:
+                    for j in range(terms):
+                        if next_run[j] < last_run[j] and np.int64(run_windows[next_run[j]]) == window:
+                            next_run[j] += 1
+                    continue
+            listed_members = members[first_member : first_member + few]
+            whole = few == 0
             for j in range(terms):
                 run = next_run[j]
                 if run >= last_run[j] or np.int64(run_windows[run]) != window:
@@ -179,8 +133,23 @@ def _exhaustive(
                 next_run[j] = run + 1
                 start = min(max(run_starts[run], np.int64(0)), posting_count)
                 stop = min(max(run_starts[run + 1], start), posting_count)
-                touched += stop - start
                 row = contributions[j]
+                # A look-up costs about as much as scoring eight postings.
+                if 8 * few < stop - start and few > 0:
+                    touched += few
+                    place = start
+                    for m in range(few):
+                        place = find(offsets, place, stop, listed_members[m])
+                        if place >= stop:
+                            break
+                        if offsets[place] == listed_members[m]:
+                            if eight:
+                                accumulator[offsets[place]] += row[np.uint8(codes[place])]
+                            else:
+                                accumulator[offsets[place]] += row[0] * (np.float32(codes[place]) * step)
+                    continue
+                whole = True
+                touched += stop - start
                 if eight:
                     for p in range(start, stop):
                         accumulator[offsets[p]] += row[np.uint8(codes[p])]
@@ -188,6 +157,18 @@ def _exhaustive(
                     weight = row[0]
                     for p in range(start, stop):
                         accumulator[offsets[p]] += weight * (np.float32(codes[p]) * step)
+
+            if few > 0:
+                for m in range(few):
+                    place = np.int64(listed_members[m])
+                    if bits[place] > threshold:
+                        size = offer(scores, documents, size, accumulator[place], base + place)
+                        if size == k:
+                            threshold = bits_of(scores[0])
+                    accumulator[place] = np.float32(0)
+                if whole:
+                    accumulator[:] = np.float32(0)
+                continue
 
             filled = min(np.int64(WINDOW), document_count - base)
             lanes = (filled + _LANE - 1) // _LANE
@@ -203,23 +184,25 @@ def _exhaustive(
                         place = np.int64(lane * _LANE + t)
                         if place >= filled:
                             break
+                        if filtered and not allowed[base + place]:
+                            continue
                         if size < k:
                             scores[size] = accumulator[place]
                             documents[size] = base + place
                             size += 1
-                            _sift_up(scores, documents, size - 1)
+                            sift_up(scores, documents, size - 1)
                         else:
                             scores[0] = accumulator[place]
                             documents[0] = base + place
-                            _sift_down(scores, documents, 0, size)
+                            sift_down(scores, documents, 0, size)
                         if size == k:
-                            threshold = _bits(scores[0])  # type: ignore[call-arg]
+                            threshold = bits_of(scores[0])
                 # Cleared while it is in the first-level cache: a pass of its own costs a fifth more.
                 for t in range(_LANE):
                     block[t] = np.int32(0)
             # Nothing but a damaged file writes here; the next query must not see it.
             accumulator[lanes * _LANE :] = np.float32(0)
-        _sort_heap(scores, documents, size)
+        sort_heap(scores, documents, size)
         sizes[i] = size
     return touched
 
@@ -240,12 +223,14 @@ def search_exhaustive(
     query_terms: NDArray[np.int64],
     query_weights: NDArray[np.float32],
     k: int,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[list[Hits], int]:
     """Score every posting of every query term and return the k best documents of each query.
 
     A batch is given as CSR parts: query i has the terms and weights at
     ``query_starts[i]:query_starts[i + 1]``, ascending in term id, weights finite and above 0. A
     score is the float32 sum, in that order, of float32(weight * value(code)), without fastmath.
+    `allowed`, of shape (documents of the segment,), is True where a document may be returned.
     Runs without the interpreter lock, single-threaded, in scratch memory of the calling thread.
 
     Returns:
@@ -256,6 +241,7 @@ def search_exhaustive(
     scores = np.empty((queries, k), np.float32)
     documents = np.empty((queries, k), np.int64)
     sizes = np.zeros(queries, np.int64)
+    chosen = listed(allowed, postings.document_count)
     touched = _exhaustive(
         postings.offsets,
         postings.codes,
@@ -264,6 +250,8 @@ def search_exhaustive(
         postings.term_runs,
         postings.document_count,
         postings.grid.step,
+        allowed is not None,
+        *chosen,
         query_starts,
         query_terms,
         query_weights,

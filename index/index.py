@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,10 @@ from lsr.index.store import StoredDocument
 
 Algorithm = Literal["auto", "exhaustive", "vectorised"]
 
+Mask: TypeAlias = NDArray[np.bool_]
 SearchFunction = Callable[
-    [Postings, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], int], tuple[list[Hits], int]
+    [Postings, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], int, "Mask | None"],
+    tuple[list[Hits], int],
 ]
 
 # Loading Numba costs about as much as scoring this many postings in NumPy.
@@ -123,7 +125,13 @@ class Index:
     # Searching
 
     def search(
-        self, queries: sparse.csr_array, k: int = 10, *, threads: int = 1, algorithm: Algorithm = "auto"
+        self,
+        queries: sparse.csr_array,
+        k: int = 10,
+        *,
+        threads: int = 1,
+        algorithm: Algorithm = "auto",
+        allowed: NDArray[np.bool_] | NDArray[np.integer[Any]] | None = None,
     ) -> list[Hits]:
         """Return the k best documents of each query, exactly.
 
@@ -137,9 +145,12 @@ class Index:
             threads: queries are spread over this many threads.
             algorithm: ``exhaustive`` (Numba), ``vectorised`` (NumPy, for a cold start), or
                 ``auto``.
+            allowed: the documents to search within, the same for all queries: booleans of shape
+                (documents,), or document numbers. Deleted documents are never found.
 
         Raises:
-            IndexProblem: for a weight below 0, NaN or infinite, or k below 1.
+            IndexProblem: for a weight below 0, NaN or infinite, k below 1, or a filter that does
+                not fit the index.
         """
         if k < 1:
             raise IndexProblem(f"k is the number of results wanted and at least 1, not {k}.")
@@ -147,14 +158,15 @@ class Index:
         if algorithm == "auto":
             algorithm = self._choose(terms)
         count = len(starts) - 1
+        masks = self._masks(allowed)
 
         if threads <= 1 or count <= 1:
-            return self._search_part(starts, terms, weights, k, algorithm)
+            return self._search_part(starts, terms, weights, k, algorithm, masks)
 
         def run(first: int, last: int) -> list[Hits]:
             low, high = starts[first], starts[last]
             part = (starts[first : last + 1] - low, terms[low:high], weights[low:high])
-            return self._search_part(*part, k, algorithm)
+            return self._search_part(*part, k, algorithm, masks)
 
         size = max(1, min(_QUERIES_A_TASK, -(-count // threads)))
         bounds = [(first, min(first + size, count)) for first in range(0, count, size)]
@@ -175,17 +187,49 @@ class Index:
         weights: NDArray[np.float32],
         k: int,
         algorithm: Algorithm,
+        masks: list[Mask | None],
     ) -> list[Hits]:
         search = _search_function(algorithm)
         if len(self._segments) == 1:
-            return search(self._segments[0].postings, starts, terms, weights, k)[0]
+            return search(self._segments[0].postings, starts, terms, weights, k, masks[0])[0]
         per_segment = []
-        for segment in self._segments:
-            found, _ = search(segment.postings, starts, terms, weights, k)
+        for segment, mask in zip(self._segments, masks, strict=True):
+            found, _ = search(segment.postings, starts, terms, weights, k, mask)
             per_segment.append([Hits(hits.documents + segment.base, hits.scores) for hits in found])
         if not per_segment:
             return [Hits(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in starts[1:]]
         return [merge_hits(list(parts), k) for parts in zip(*per_segment, strict=True)]
+
+    def _masks(self, allowed: NDArray[Any] | None) -> list[Mask | None]:
+        """Return for each segment the documents that may be returned, None where all may be."""
+        if allowed is None:
+            return [segment.live for segment in self._segments]
+        chosen = np.asarray(allowed)
+        if chosen.dtype != np.bool_:
+            chosen = self._mask_of(chosen)
+        elif chosen.shape != (self.document_count,):
+            raise IndexProblem(
+                f"A filter of booleans has the shape {chosen.shape}; the index has {self.document_count:,} documents."
+            )
+        masks: list[Mask | None] = []
+        for segment in self._segments:
+            mask = chosen[segment.base : segment.base + segment.postings.document_count]
+            masks.append(mask if segment.live is None else mask & segment.live)
+        return masks
+
+    def _mask_of(self, numbers: NDArray[Any]) -> Mask:
+        """Return a boolean for each document, True for those numbered."""
+        mask = np.zeros(self.document_count, np.bool_)
+        if numbers.size:
+            if not np.issubdtype(numbers.dtype, np.integer):
+                raise IndexProblem(f"A filter is booleans or document numbers, not {numbers.dtype}.")
+            if int(numbers.min()) < 0 or int(numbers.max()) >= self.document_count:
+                raise IndexProblem(
+                    f"A filter names the document {int(numbers.max() if numbers.min() >= 0 else numbers.min())}; "
+                    f"the index has {self.document_count:,} documents, numbered from 0."
+                )
+            mask[numbers] = True
+        return mask
 
     def explain(self, query: sparse.csr_array, document: int) -> list[Contribution]:
         """Return what each query term earned a document, in ascending term id, for a query of one row.

@@ -20,13 +20,17 @@ TEXT_FREQUENCIES = "text_frequencies.npy"
 
 @dataclass(frozen=True)
 class Segment:
-    """An open segment; its documents are numbered from `base` in the index."""
+    """An open segment; its documents are numbered from `base` in the index.
+
+    `live` is None, or of shape (documents,) and False where a document was deleted.
+    """
 
     folder: Path
     base: int
     postings: Postings
     store: Store
     text_frequencies: NDArray[np.int64] | None
+    live: NDArray[np.bool_] | None = None
 
     @classmethod
     def open(cls, folder: Path, entry: SegmentEntry, base: int, grid: ImpactGrid) -> Segment:

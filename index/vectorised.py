@@ -20,6 +20,7 @@ def search_vectorised(
     query_terms: NDArray[np.int64],
     query_weights: NDArray[np.float32],
     k: int,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[list[Hits], int]:
     """Return what `lsr.index.exhaustive.search_exhaustive` returns, by plain array operations."""
     hits = []
@@ -36,6 +37,8 @@ def search_vectorised(
             # A document occurs once in a term's postings, so fancy-index addition is safe.
             scores[documents] += weight * postings.grid.decode(codes)
             touched += len(documents)
+        if allowed is not None:
+            scores[~allowed] = 0
         hits.append(best_documents(scores, k))
     return hits, touched
 

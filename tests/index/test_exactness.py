@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from lsr.index import DocumentRecord, Index, IndexProblem, IndexWriter
 from lsr.index.grid import ImpactBits
 from lsr.index.index import Algorithm
 
-ALGORITHMS: list[Algorithm] = ["exhaustive", "vectorised"]
+ALGORITHMS: list[Algorithm] = [name for name in get_args(Algorithm) if name != "auto"]
 
 # Few distinct values make ties; the others span twelve orders of magnitude.
 WEIGHTS = st.one_of(
