@@ -10,17 +10,28 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsr.index.errors import IndexProblem
+from lsr.index.fields import FieldType, FieldTypes, read_field_types, shown, write_fields
+
+if TYPE_CHECKING:
+    from lsr.index.filters import Filter
 
 _SCHEMA = """
-CREATE TABLE documents (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT, text TEXT, metadata TEXT);
+CREATE TABLE documents (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT, metadata TEXT, text TEXT);
 CREATE TABLE terms (id INTEGER PRIMARY KEY, term TEXT NOT NULL);
+"""
+_INSERT = "INSERT INTO documents (number, id, title, metadata, text) VALUES (?, ?, ?, ?, ?)"
+# A store has tables and their indexes; views, triggers and virtual tables could do what tables can't.
+_FOREIGN = """
+SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1
 """
 # SQLite takes no more host parameters than this in one statement, whatever its build.
 _PARAMETERS = 900
@@ -37,13 +48,18 @@ class StoredDocument(NamedTuple):
 
 
 class DocumentRecord(NamedTuple):
-    """A document as it is handed to the store; `location` says where it was read, for messages."""
+    """A document as it is handed to the store.
+
+    `location` says where it was read, for messages; `untyped` that the strings of its metadata are
+    cells of a table without types, see `lsr.index.fields`.
+    """
 
     id: str
     title: str = ""
     text: str | None = None
     metadata: dict[str, Any] | None = None
     location: str = ""
+    untyped: bool = False
 
 
 class StoreWriter:
@@ -60,6 +76,7 @@ class StoreWriter:
         self._connection.executescript(_SCHEMA)
         self._connection.execute("BEGIN")
         self.document_count = 0
+        self.field_types = FieldTypes()
 
     def add(self, documents: Sequence[DocumentRecord]) -> None:
         """Append documents.
@@ -72,16 +89,19 @@ class StoreWriter:
                 number,
                 d.id,
                 d.title,
-                d.text,
                 json.dumps(d.metadata, ensure_ascii=False) if d.metadata else None,
+                d.text,
             )
             for number, d in enumerate(documents, self.document_count)
         ]
         try:
-            self._connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows)
+            self._connection.executemany(_INSERT, rows)
         except sqlite3.IntegrityError:
             raise self._duplicate(documents) from None
         self.document_count += len(rows)
+        for document in documents:
+            if document.metadata:
+                self.field_types.observe(document.metadata, untyped=document.untyped)
 
     def _duplicate(self, documents: Sequence[DocumentRecord]) -> IndexProblem:
         """Find which document of a refused batch repeats an id."""
@@ -100,7 +120,8 @@ class StoreWriter:
         return IndexProblem("A document has no id; give every document an id of its own.")
 
     def finish(self, terms: Iterable[tuple[int, str]]) -> None:
-        """Store the strings of term ids, then close the file."""
+        """Store the strings of term ids and the typed fields, then close the file."""
+        write_fields(self._connection, self.field_types.types())
         self._connection.executemany("INSERT INTO terms VALUES (?, ?)", terms)
         self._connection.execute("CREATE INDEX terms_by_term ON terms (term)")
         self._connection.execute("COMMIT")
@@ -116,25 +137,34 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # Immutable: no locks are taken and no journal is looked for, so a read-only folder will do.
-        uri = path.resolve().as_uri() + "?mode=ro&immutable=1"
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
-            self._connection.execute("PRAGMA trusted_schema=OFF")
+            self._connection = self._connect()
+            if self._connection.execute(_FOREIGN).fetchone():
+                raise sqlite3.DatabaseError("it holds more than tables")
             self._connection.execute(
                 "SELECT number, id, title, text, metadata FROM documents LIMIT 1"
             ).fetchone()
             self._connection.execute("SELECT id, term FROM terms LIMIT 1").fetchone()
         except sqlite3.Error as error:
-            raise IndexProblem(f"{path} is damaged ({error}); build the index again.") from None
+            raise self._damaged(error) from None
+
+    def _connect(self) -> sqlite3.Connection:
+        # Immutable: no locks are taken and no journal is looked for, so a read-only folder will do.
+        uri = self._path.resolve().as_uri() + "?mode=ro&immutable=1"
+        connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        connection.execute("PRAGMA trusted_schema=OFF")
+        return connection
+
+    def _damaged(self, error: Exception) -> IndexProblem:
+        return IndexProblem(f"{self._path} is damaged ({error}); build the index again.")
 
     def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
                 return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise IndexProblem(f"{self._path} is damaged ({error}); build the index again.") from None
+            raise self._damaged(error) from None
 
     def _rows_of(self, query: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         """Run a query with an ``IN ({})`` over any number of values."""
@@ -147,9 +177,35 @@ class Store:
         found = {}
         query = "SELECT number, id, title, text, metadata FROM documents WHERE number IN ({})"
         for number, id_, title, text, metadata in self._rows_of(query, numbers):
-            fields = json.loads(metadata) if metadata else {}
-            found[number] = StoredDocument(number, id_, title or "", text, fields)
+            found[number] = StoredDocument(number, id_, title or "", text, self._metadata(metadata))
         return found
+
+    def _metadata(self, stored: str | None) -> dict[str, Any]:
+        if not stored:
+            return {}
+        try:
+            values = json.loads(stored)
+            return {name: shown(value, self.fields.get(name)) for name, value in values.items()}
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise self._damaged(ValueError("metadata is no JSON object")) from None
+
+    @cached_property
+    def fields(self) -> dict[str, FieldType]:
+        """The type of each field that filters can ask about; none in a store older than fields."""
+        try:
+            with self._lock:
+                return read_field_types(self._connection)
+        except (sqlite3.Error, ValueError) as error:
+            raise self._damaged(error) from None
+
+    def matching(self, condition: Filter, document_count: int) -> NDArray[np.bool_]:
+        """Return which of the store's documents a filter holds for, shape (document_count,)."""
+        try:
+            # A connection of its own is confined to the filter, and other threads go on meanwhile.
+            with closing(self._connect()) as connection:
+                return condition.matching(connection, self.fields, document_count)
+        except sqlite3.Error as error:
+            raise self._damaged(error) from None
 
     def ids(self, numbers: Sequence[int]) -> dict[int, str]:
         """Return document ids by number."""

@@ -11,7 +11,9 @@ class Document:
     """One document of a corpus.
 
     `vector` holds term weights where the corpus was encoded elsewhere (Anserini JSON vectors).
-    `location` says where the document was read, ``FILE:LINE`` or a path, for messages.
+    `location` says where the document was read, ``FILE:LINE`` or a path, for messages. `untyped`
+    says that the strings in `metadata` are cells of a table without types, where a number may stand
+    as a string.
     """
 
     id: str
@@ -20,6 +22,7 @@ class Document:
     metadata: dict[str, Any] = field(default_factory=dict)
     vector: dict[str, float] | None = None
     location: str = ""
+    untyped: bool = False
 
     @property
     def full_text(self) -> str:

@@ -51,8 +51,10 @@ def text_fields(fields: Collection[str], options: ReadOptions) -> tuple[str, ...
     return found
 
 
-def document_from_record(record: Mapping[str, Any], options: ReadOptions, location: str) -> Document:
-    """Return the document that `record` holds.
+def document_from_record(
+    record: Mapping[str, Any], options: ReadOptions, location: str, *, untyped: bool = False
+) -> Document:
+    """Return the document that `record` holds; `untyped` for a row of a table without types.
 
     Raises `BadDocument` for a missing or unusable id, text that is not a string, characters that
     cannot be stored, and vectors with weights that are not finite numbers of at least 0.
@@ -77,6 +79,7 @@ def document_from_record(record: Mapping[str, Any], options: ReadOptions, locati
         metadata=_metadata(record, {id_name, title_name, VECTOR_FIELD, *text_names}),
         vector=checked_vector(record[VECTOR_FIELD]) if VECTOR_FIELD in record else None,
         location=location,
+        untyped=untyped,
     )
     return document
 

@@ -69,7 +69,7 @@ def read_table(path: Path, options: ReadOptions, report: ReadReport, *, tabs: bo
                         for name, cell in zip(header, row, strict=True)
                         if cell or name in header.used
                     }
-                    document = document_from_record(record, options, f"{path}:{start}")
+                    document = document_from_record(record, options, f"{path}:{start}", untyped=True)
                 except StopIteration:
                     return
                 except (BadDocument, csv.Error) as bad:

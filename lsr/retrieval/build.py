@@ -223,5 +223,10 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 def _record(document: Document) -> DocumentRecord:
     return DocumentRecord(
-        document.id, document.title, document.text, document.metadata or None, document.location
+        document.id,
+        document.title,
+        document.text,
+        document.metadata or None,
+        document.location,
+        document.untyped,
     )
