@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lsr.index.errors import IndexProblem
+from lsr.index.fields import FieldType, common_type
 from lsr.index.files import checksum
 from lsr.index.hits import Hits, merge_hits
 from lsr.index.manifest import MANIFEST, Manifest
@@ -33,6 +34,7 @@ SearchFunction = Callable[
 # Loading Numba costs about as much as scoring this many postings in NumPy.
 _NUMBA_WORTH_POSTINGS = 20_000_000
 _QUERIES_A_TASK = 16
+_FILTERS_REMEMBERED = 8
 
 
 class Contribution(NamedTuple):
@@ -230,6 +232,41 @@ class Index:
                 )
             mask[numbers] = True
         return mask
+
+    @cached_property
+    def fields(self) -> dict[str, FieldType]:
+        """The fields that filters can ask about, with their types; see `lsr.index.fields`."""
+        kinds: dict[str, list[FieldType]] = {}
+        for segment in self._segments:
+            for name, kind in segment.store.fields.items():
+                kinds.setdefault(name, []).append(kind)
+        return {name: common_type(found) for name, found in kinds.items()}
+
+    def matching(self, where: str) -> Mask:
+        """Return which documents a filter such as ``year >= 2020`` holds for, shape (number_bound,).
+
+        Give it to `search` as `allowed`. The last filters' answers are remembered; don't write to
+        what is returned.
+
+        Raises:
+            IndexProblem: for a mistake in the filter; see `lsr.index.filters`.
+        """
+        found = self._answers.get(where)
+        if found is None:
+            from lsr.index.filters import Filter
+
+            condition = Filter.parse(where, self.fields)
+            parts = [s.store.matching(condition, s.postings.document_count) for s in self._segments]
+            found = np.concatenate([*parts, np.empty(0, np.bool_)])
+            found.flags.writeable = False
+            if len(self._answers) >= _FILTERS_REMEMBERED:
+                self._answers.clear()
+            self._answers[where] = found
+        return found
+
+    @cached_property
+    def _answers(self) -> dict[str, Mask]:
+        return {}
 
     def explain(self, query: sparse.csr_array, document: int) -> list[Contribution]:
         """Return what each query term earned a document, in ascending term id, for a query of one row.

@@ -68,6 +68,7 @@ def _facts(index: Any) -> dict[str, Any]:
         "saturated": sum(int(s.quantisation["saturated"]) for s in manifest.segments),
         "weighting": manifest.weighting.as_dict() if manifest.weighting else {"kind": "impact"},
         "stored_texts": manifest.stored_texts,
+        "fields": index.fields,
         "encoder": {key: value for key, value in manifest.encoder.items() if key != "folder"},
         "bytes": sizes,
         "bytes_per_posting": sizes["postings"] / postings if postings else 0.0,
@@ -96,6 +97,7 @@ def _print(facts: dict[str, Any]) -> None:
             f"{facts['impact_bits']} bits up to {facts['impact_maximum']:.4g}; off by {facts['relative_error']:.2%} "
             f"of a weight on average, by {facts['largest_error']:.2g} at most; {facts['saturated']:,} saturated",
         ),
+        ("fields", ", ".join(f"{name} ({kind})" for name, kind in facts["fields"].items()) or "none"),
         ("encoder", f"{encoder['name']}  ({settings})"),
         ("fingerprint", encoder["fingerprint"][:16]),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from lsr.retrieval import Hit, Searcher, TermScore
 
 _TERMS_SHOWN = 12
+_FIELDS_SHOWN = 8
+_VALUE_SHOWN = 60
 
 
 def show_results(
@@ -22,12 +25,14 @@ def show_results(
     explanations: Sequence[Sequence[TermScore]],
     *,
     explain: bool,
+    where: str | None = None,
 ) -> None:
     """Print results for people. Matched terms are bold on a terminal and in asterisks elsewhere."""
     from rich.text import Text
 
     if not hits:
-        console.print("No document holds any term of this query.")
+        among = "" if where is None else " that the filter holds for also"
+        console.print(f"No document{among} holds any term of this query.")
         return
     for rank, (hit, terms) in enumerate(zip(hits, explanations, strict=True), 1):
         head = Text(f"{rank:>3}. ", style="dim")
@@ -40,8 +45,23 @@ def show_results(
         if hit.text:
             snippet = hit_snippet(searcher, hit, terms)
             console.print(Text("     ") + _marked(snippet, color=console.is_terminal), soft_wrap=True)
+        if hit.metadata:
+            console.print(Text("     ").append(_fields_line(hit.metadata), style="dim"), soft_wrap=True)
         if explain:
             _show_terms(console, hit, terms)
+
+
+def _fields_line(metadata: Mapping[str, Any]) -> str:
+    """Return a document's fields on one line, long values cut."""
+    parts = []
+    for name, value in list(metadata.items())[:_FIELDS_SHOWN]:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = printable(text)
+        parts.append(
+            f"{printable(name)}: {text if len(text) <= _VALUE_SHOWN else text[: _VALUE_SHOWN - 1] + '…'}"
+        )
+    more = len(metadata) - _FIELDS_SHOWN
+    return "  ".join(parts) + (f"  and {more} more" if more > 0 else "")
 
 
 def printable(text: str) -> str:

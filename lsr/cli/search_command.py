@@ -26,6 +26,7 @@ _EXAMPLES = """\
 examples:
   lsr search notes.index "battery life"                      the ten best documents
   lsr search notes.index "battery life" -k 3 --explain       which terms earned the score
+  lsr search papers.index "sparse retrieval" --where "year >= 2020 and lang = 'en'"
   lsr search notes.index                                     a prompt that stays open
   lsr search my.index --queries queries.jsonl --run out.trec batches: BEIR JSON Lines or TSV in, TREC run out
 """
@@ -46,6 +47,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("index", metavar="INDEX", help="folder of the index")
     parser.add_argument("query", nargs="?", metavar="QUERY", help="what to search for")
     parser.add_argument("-k", type=positive_int, default=10, metavar="N", help="results wanted (default: 10)")
+    parser.add_argument(
+        "--where",
+        metavar="FILTER",
+        help="search among the documents that this holds for: SQL over their fields, which lsr info lists; "
+        "has(tags, 'red') looks into a list",
+    )
     parser.add_argument("--explain", action="store_true", help="show which terms earned each score")
     parser.add_argument(
         "--queries", metavar="FILE", help="JSON Lines (_id, text) or TSV (id, text) with queries"
@@ -81,7 +88,7 @@ def _answer(searcher: Searcher, query: str, args: argparse.Namespace) -> None:
 
     start = time.perf_counter()
     weights = searcher.encode_queries([query])
-    found = searcher.search_weights(weights, args.k)[0]
+    found = searcher.search_weights(weights, args.k, where=args.where)[0]
     milliseconds = (time.perf_counter() - start) * 1e3
     hits = searcher.hits(found)
     explanations = [searcher.explain(query, hit, weights) for hit in hits]
@@ -95,7 +102,7 @@ def _answer(searcher: Searcher, query: str, args: argparse.Namespace) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    show_results(console, searcher, hits, explanations, explain=args.explain)
+    show_results(console, searcher, hits, explanations, explain=args.explain, where=args.where)
     if not args.quiet and hits:
         count = searcher.index.document_count
         console.print(f"{len(hits)} of {count:,} documents in {milliseconds:.1f} ms", style="dim")
@@ -137,7 +144,7 @@ def _batch(searcher: Searcher, args: argparse.Namespace) -> int:
         searcher.vector_queries(vectors) if vectors else searcher.encode_queries([q.text for q in queries])
     )
     encoded = time.perf_counter()
-    found = searcher.search_weights(weights, args.k)
+    found = searcher.search_weights(weights, args.k, where=args.where)
     searched = time.perf_counter()
     with RunWriter(args.run_file) as writer:
         for query, hits in zip(queries, found, strict=True):

@@ -101,14 +101,30 @@ class Searcher:
         return vectors_to_rows(vectors, self.index)
 
     def search_weights(
-        self, queries: sparse.csr_array, k: int = 10, *, algorithm: Algorithm = "auto"
+        self,
+        queries: sparse.csr_array,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        algorithm: Algorithm = "auto",
     ) -> list[Hits]:
-        """Return the k best documents of each query as arrays of numbers and scores."""
-        return self.index.search(queries, k, threads=self.threads, algorithm=algorithm)
+        """Return the k best documents of each query as arrays of numbers and scores.
 
-    def search(self, query: str, k: int = 10) -> list[Hit]:
-        """Return the k best documents of one query, best first."""
-        return self.hits(self.search_weights(self.encode_queries([query]), k)[0])
+        `where` is a filter over the documents' fields, as in `search`.
+        """
+        allowed = None if where is None else self.index.matching(where)
+        return self.index.search(queries, k, threads=self.threads, algorithm=algorithm, allowed=allowed)
+
+    def search(self, query: str, k: int = 10, *, where: str | None = None) -> list[Hit]:
+        """Return the k best documents of one query, best first.
+
+        Of the documents that a filter holds for, where there is one: ``year >= 2020 and lang = 'en'``,
+        see `lsr.index.filters`. ``index.fields`` names the fields and their types.
+
+        Raises:
+            lsr.index.IndexProblem: for a mistake in the filter.
+        """
+        return self.hits(self.search_weights(self.encode_queries([query]), k, where=where)[0])
 
     def hits(self, found: Hits) -> list[Hit]:
         """Return the stored documents of a search's result."""
