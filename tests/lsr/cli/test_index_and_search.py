@@ -20,7 +20,8 @@ def test_index_then_search(lsr, corpus: Path) -> None:  # type: ignore[no-untype
     lines = done.stdout.splitlines()
     assert "Solar panels" in lines[0]
     assert "*sunlight* into *electricity*" in lines[1]
-    assert "Wind turbines" in lines[2]
+    assert lines[2].strip() == "year: 2020"
+    assert "Wind turbines" in lines[3]
     assert "2 of 4 documents" in done.stdout
     assert "bread" not in done.stdout
 
