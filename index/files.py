@@ -26,25 +26,26 @@ def _header(dtype: np.dtype[Any], length: int) -> bytes:
 
 
 class ArrayWriter:
-    """Writes a one-dimensional ``.npy`` file whose length is known beforehand, piece by piece."""
+    """Writes a one-dimensional ``.npy`` file piece by piece."""
 
-    def __init__(self, path: Path, dtype: np.dtype[Any], length: int) -> None:
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
         self._dtype = dtype
-        self._left = length
+        self.length = 0
         self._file = path.open("wb")
-        self._file.write(_header(dtype, length))
+        # NumPy leaves room in the header for the length, which is known when the file is finished.
+        self._file.write(_header(dtype, 0))
 
     def write(self, piece: NDArray[Any]) -> None:
         """Append values."""
-        self._left -= len(piece)
+        self.length += len(piece)
         # Not ndarray.tofile: it reports a full disk without saying that it was that.
         self._file.write(np.ascontiguousarray(piece, self._dtype).data)
 
     def close(self) -> None:
-        """Finish the file; its length must be what was announced."""
+        """Finish the file."""
+        self._file.seek(0)
+        self._file.write(_header(self._dtype, self.length))
         self._file.close()
-        if self._left:
-            raise RuntimeError(f"{self._file.name} is {self._left} values short")
 
     def abort(self) -> None:
         """Close the file, finished or not."""
@@ -54,9 +55,12 @@ class ArrayWriter:
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write a whole one-dimensional array."""
-    writer = ArrayWriter(path, array.dtype, len(array))
-    writer.write(array)
-    writer.close()
+    writer = ArrayWriter(path, array.dtype)
+    try:
+        writer.write(array)
+        writer.close()
+    finally:
+        writer.abort()
 
 
 def map_array(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -122,16 +126,30 @@ def synchronise(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
+def synchronise_all(folder: Path) -> None:
+    """Put a folder, everything in it and its own name on the disk itself."""
+    for path in sorted(folder.rglob("*")):
+        synchronise(path)
+    synchronise(folder)
+    synchronise(folder.parent)
+
+
+def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    With `durable` it is on the disk itself on return, and so are the names of its neighbours.
+    """
     temporary = path.with_name(f".{path.name}.new")
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
-    synchronise(path.parent)
+    if durable:
+        synchronise(path.parent)

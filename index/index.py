@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from lsr.index.files import checksum
 from lsr.index.hits import Hits, merge_hits
 from lsr.index.manifest import MANIFEST, Manifest
 from lsr.index.postings import Postings
-from lsr.index.segment import Segment
+from lsr.index.segment import Segment, open_segments
 from lsr.index.store import StoredDocument
 
 Algorithm = Literal["auto", "exhaustive", "vectorised"]
@@ -58,30 +58,51 @@ class Index:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.manifest = Manifest.read(self.folder)
-        self._segments: list[Segment] = []
-        for file in self.manifest.files:
-            path = self.folder / file.path
+        self._open(Path(folder), {})
+
+    def _open(self, folder: Path, known: Mapping[str, Segment]) -> None:
+        """Open the newest snapshot; segments that are open already, by name, are shared."""
+        self.folder = folder
+        manifest = Manifest.read(folder)
+        while True:
             try:
-                size = path.stat().st_size
-            except OSError:
-                raise IndexProblem(f"{path} is missing; build the index again.") from None
-            if size != file.bytes:
-                raise IndexProblem(
-                    f"{path} is damaged: it has {size:,} bytes instead of {file.bytes:,}; build the index again."
-                )
-        base = 0
-        for entry in self.manifest.segments:
-            segment = Segment.open(self.folder / "segments" / entry.name, entry, base, self.manifest.grid)
-            if segment.postings.posting_count != entry.postings:
-                raise IndexProblem(f"{segment.folder} is damaged: it does not hold what {MANIFEST} says.")
-            self._segments.append(segment)
-            base += entry.documents
-        self.document_count = base
-        self.vocabulary_size = self.manifest.vocabulary_size
+                self._segments = open_segments(folder, manifest, known)
+                break
+            except IndexProblem:
+                # A writer may have removed files of this snapshot meanwhile: then there is a newer one.
+                newer = Manifest.read(folder)
+                if newer == manifest:
+                    raise
+                manifest = newer
+        self.manifest = manifest
+        self._closed = False
+        self.vocabulary_size = manifest.vocabulary_size
+        self.document_count = sum(entry.live for entry in manifest.segments)
+        """Documents that are not deleted."""
+        self.number_bound = sum(entry.documents for entry in manifest.segments)
+        """Document numbers lie below this; deleted documents keep theirs until segments are merged."""
+
+    def refresh(self) -> Index:
+        """Return the newest snapshot: this one where nothing changed, otherwise a new one.
+
+        Segments that both have are shared, so this costs what opening the new ones costs. The old
+        snapshot stays as it is until it is closed; each is closed on its own.
+
+        Raises:
+            IndexProblem: as opening does.
+        """
+        if Manifest.read(self.folder) == self.manifest:
+            return self
+        newer = Index.__new__(Index)
+        newer._open(self.folder, {segment.entry.name: segment for segment in self._segments})
+        return newer
 
     # Statistics
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments, in the order of document numbers."""
+        return tuple(self._segments)
 
     @property
     def postings(self) -> list[Postings]:
@@ -94,14 +115,14 @@ class Index:
         return sum(postings.posting_count for postings in self.postings)
 
     def document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of documents that hold each term, shape (terms,)."""
+        """Return the number of live documents that hold each term, shape (terms,)."""
         total = np.zeros(len(term_ids), np.int64)
-        for postings in self.postings:
-            total += postings.document_frequencies(np.asarray(term_ids, np.int64))
+        for segment in self._segments:
+            total += segment.document_frequencies(np.asarray(term_ids, np.int64))
         return total
 
     def text_document_frequencies(self, term_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of documents whose own text holds each term, shape (terms,).
+        """Return the number of live documents whose own text holds each term, shape (terms,).
 
         This is what a corpus IDF is computed from. Where the encoder that filled the index did not
         count its texts' own terms, it equals `document_frequencies`.
@@ -115,7 +136,7 @@ class Index:
         """Return the bytes on disk of postings, of documents and terms, of the rest, and of all."""
         sizes = {"postings": 0, "texts": 0, "other": (self.folder / MANIFEST).stat().st_size}
         for file in self.manifest.files:
-            if file.path.endswith(".sqlite"):
+            if file.path.endswith(".sqlite") or "/text_term" in file.path:
                 sizes["texts"] += file.bytes
             elif file.path.startswith("segments/"):
                 sizes["postings"] += file.bytes
@@ -148,7 +169,7 @@ class Index:
             algorithm: ``exhaustive`` (Numba), ``vectorised`` (NumPy, for a cold start), or
                 ``auto``.
             allowed: the documents to search within, the same for all queries: booleans of shape
-                (documents,), or document numbers. Deleted documents are never found.
+                (number_bound,), or document numbers. Deleted documents are never found.
 
         Raises:
             IndexProblem: for a weight below 0, NaN or infinite, k below 1, or a filter that does
@@ -179,7 +200,7 @@ class Index:
         """Take NumPy where Numba is not loaded and would cost more to load than it saves."""
         if "numba" in sys.modules:
             return "exhaustive"
-        touched = int(self.document_frequencies(terms).sum())
+        touched = sum(int(postings.document_frequencies(terms).sum()) for postings in self.postings)
         return "exhaustive" if touched > _NUMBA_WORTH_POSTINGS else "vectorised"
 
     def _search_part(
@@ -209,9 +230,9 @@ class Index:
         chosen = np.asarray(allowed)
         if chosen.dtype != np.bool_:
             chosen = self._mask_of(chosen)
-        elif chosen.shape != (self.document_count,):
+        elif chosen.shape != (self.number_bound,):
             raise IndexProblem(
-                f"A filter of booleans has the shape {chosen.shape}; the index has {self.document_count:,} documents."
+                f"A filter of booleans has the shape {chosen.shape}; the index has {self.number_bound:,} documents."
             )
         masks: list[Mask | None] = []
         for segment in self._segments:
@@ -221,14 +242,14 @@ class Index:
 
     def _mask_of(self, numbers: NDArray[Any]) -> Mask:
         """Return a boolean for each document, True for those numbered."""
-        mask = np.zeros(self.document_count, np.bool_)
+        mask = np.zeros(self.number_bound, np.bool_)
         if numbers.size:
             if not np.issubdtype(numbers.dtype, np.integer):
                 raise IndexProblem(f"A filter is booleans or document numbers, not {numbers.dtype}.")
-            if int(numbers.min()) < 0 or int(numbers.max()) >= self.document_count:
+            if int(numbers.min()) < 0 or int(numbers.max()) >= self.number_bound:
                 raise IndexProblem(
                     f"A filter names the document {int(numbers.max() if numbers.min() >= 0 else numbers.min())}; "
-                    f"the index has {self.document_count:,} documents, numbered from 0."
+                    f"the index has {self.number_bound:,} documents, numbered from 0."
                 )
             mask[numbers] = True
         return mask
@@ -286,9 +307,9 @@ class Index:
 
     def _segment_of(self, document: int) -> Segment:
         for segment in reversed(self._segments):
-            if segment.base <= document < self.document_count:
+            if segment.base <= document < self.number_bound:
                 return segment
-        raise IndexError(f"document {document} of {self.document_count}")
+        raise IndexError(f"document {document} of {self.number_bound}")
 
     def documents(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[StoredDocument]:
         """Return stored documents, in the order asked for."""
@@ -308,11 +329,25 @@ class Index:
             local = [n - segment.base for n in wanted if self._segment_of(n) is segment]
             # Many at once are read faster in one go than one by one.
             if len(local) * 8 > segment.postings.document_count:
-                ids = dict(enumerate(segment.store.all_ids()))
+                ids = segment.store.all_ids()
             else:
                 ids = segment.store.ids(local)
             found.update((n + segment.base, ids[n]) for n in local)
         return [found[number] for number in wanted]
+
+    def document_numbers(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the numbers of documents by id, -1 for an id that no live document has, shape (ids,)."""
+        found: dict[str, int] = {}
+        for segment in self._segments:
+            for id_, number in segment.store.numbers(list(ids)).items():
+                if segment.live is None or segment.live[number]:
+                    found[id_] = number + segment.base
+        return np.array([found.get(id_, -1) for id_ in ids], np.int64)
+
+    def vocabulary(self) -> list[str]:
+        """Return the term of every id."""
+        stored = {number: term for segment in self._segments for number, term in segment.store.all_terms()}
+        return [stored.get(number, f"#{number}") for number in range(self.vocabulary_size)]
 
     def terms(self, term_ids: NDArray[np.int64]) -> list[str]:
         """Return the strings of term ids, in the order asked for; ``#ID`` for one that has no string."""
@@ -347,6 +382,8 @@ class Index:
             try:
                 same = checksum(path) == file.sha256
             except OSError as error:
+                if Manifest.read(self.folder) != self.manifest:
+                    raise IndexProblem(f"{self.folder} was changed meanwhile; verify it again.") from None
                 raise IndexProblem(f"{path} cannot be read: {error.strerror}.") from None
             if not same:
                 raise IndexProblem(f"{path} is damaged: its checksum does not match; build the index again.")
@@ -354,8 +391,10 @@ class Index:
 
     def close(self) -> None:
         """Close the stores. Arrays stay mapped until the last reference to them is gone."""
-        for segment in self._segments:
-            segment.store.close()
+        if not self._closed:
+            self._closed = True
+            for segment in self._segments:
+                segment.store.close()
 
     def __enter__(self) -> Index:
         return self

@@ -14,7 +14,7 @@ from lsr.index.grid import ImpactGrid
 from lsr.index.weighting import Bm25Weighting
 
 FORMAT = "lsr-index"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 
 
@@ -29,12 +29,23 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class SegmentEntry:
-    """One immutable segment; `quantisation` states what the impact grid cost."""
+    """One immutable segment; `quantisation` states what the impact grid cost.
+
+    `documents` and `postings` count deleted documents too. `deletions`, where some of the documents
+    are deleted, names the file that lists them, see `lsr.index.deletions`.
+    """
 
     name: str
     documents: int
     postings: int
     quantisation: dict[str, float]
+    deleted: int = 0
+    deletions: str | None = None
+
+    @property
+    def live(self) -> int:
+        """Documents that are not deleted."""
+        return self.documents - self.deleted
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class Manifest:
         """Return the JSON text, with a checksum of itself."""
         body = {
             "format": FORMAT,
-            "version": self.version,
+            "version": VERSION,
             "created": self.created,
             "vocabulary_size": self.vocabulary_size,
             "grid": self.grid.as_dict(),
@@ -120,9 +131,13 @@ class Manifest:
         if kind not in ("impact", "bm25"):
             raise ValueError(kind)
         files = tuple(FileEntry(**entry) for entry in body["files"])
+        segments = tuple(SegmentEntry(**entry) for entry in body["segments"])
         # An index from a stranger must not make us read outside its folder.
-        for name in [file.path for file in files] + [
-            f"segments/{entry['name']}" for entry in body["segments"]
+        for name in [
+            *(file.path for file in files),
+            *(f"segments/{entry.name}" for entry in segments),
+            *(f"deleted-{entry.deletions}" for entry in segments),
+            str(body["encoder"].get("folder", "")),
         ]:
             parts = Path(name).parts
             if Path(name).is_absolute() or ".." in parts or "\\" in name or ":" in name:
@@ -133,7 +148,7 @@ class Manifest:
             grid=ImpactGrid(**body["grid"]),
             weighting=Bm25Weighting(**weighting) if kind == "bm25" else None,
             encoder=dict(body["encoder"]),
-            segments=tuple(SegmentEntry(**entry) for entry in body["segments"]),
+            segments=segments,
             files=files,
             stored_texts=bool(body["stored_texts"]),
             version=body["version"],

@@ -67,15 +67,17 @@ def write_segment(
     term_runs = [np.empty(0, np.int64)]
     runs = written = 0
     error = QuantisationError()
-    writers = {key: ArrayWriter(folder / f"{key}.npy", types[key], total) for key in ("offsets", "codes")}
+    writers = {key: ArrayWriter(folder / f"{key}.npy", types[key]) for key in ("offsets", "codes")}
     if lengths is not None:
-        writers["frequencies"] = ArrayWriter(folder / "frequencies.npy", np.dtype(np.uint16), total)
+        writers["frequencies"] = ArrayWriter(folder / "frequencies.npy", np.dtype(np.uint16))
         write_array(folder / "lengths.npy", lengths)
     try:
         for part in spill.merge(term_count):
             weights = part.values
             if weighting is not None and lengths is not None:
-                writers["frequencies"].write(np.minimum(weights, 65_535))
+                # What is kept is what counts, so that weighing anew gives the same impacts.
+                weights = np.minimum(weights, np.float32(65_535))
+                writers["frequencies"].write(weights)
                 weights = weighting.impacts(weights, lengths[part.documents])
             offsets, windows, starts, first_runs = cut_runs(
                 part.counts, part.documents, written, window_count

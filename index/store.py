@@ -119,6 +119,16 @@ class StoreWriter:
             seen.add(document.id)
         return IndexProblem("A document has no id; give every document an id of its own.")
 
+    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the numbers of documents added so far by id, without the ids that are unknown."""
+        return dict(_rows_of(self._connection, "SELECT id, number FROM documents WHERE id IN ({})", ids))
+
+    def remove(self, ids: Sequence[str]) -> list[int]:
+        """Take documents out again and return their numbers, which are not given out anew."""
+        found = self.numbers(ids)
+        self._connection.executemany("DELETE FROM documents WHERE id = ?", [(id_,) for id_ in found])
+        return list(found.values())
+
     def finish(self, terms: Iterable[tuple[int, str]]) -> None:
         """Store the strings of term ids and the typed fields, then close the file."""
         write_fields(self._connection, self.field_types.types())
@@ -137,6 +147,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._users = 1
         self._lock = threading.Lock()
         try:
             self._connection = self._connect()
@@ -211,9 +222,13 @@ class Store:
         """Return document ids by number."""
         return dict(self._rows_of("SELECT number, id FROM documents WHERE number IN ({})", numbers))
 
-    def all_ids(self) -> list[str]:
-        """Return every document id, by number."""
-        return [row[0] for row in self._rows("SELECT id FROM documents ORDER BY number", ())]
+    def all_ids(self) -> dict[int, str]:
+        """Return every document id by number."""
+        return dict(self._rows("SELECT number, id FROM documents", ()))
+
+    def all_terms(self) -> list[tuple[int, str]]:
+        """Return the terms that this store holds with their ids, rising."""
+        return self._rows("SELECT id, term FROM terms ORDER BY id", ())
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
         """Return document numbers by id, without the ids that are unknown."""
@@ -228,6 +243,22 @@ class Store:
         rows = self._rows_of("SELECT term, min(id) FROM terms WHERE term IN ({}) GROUP BY term", terms)
         return dict(rows)
 
+    def share(self) -> Store:
+        """Return this store for one more user; the last one's `close` closes the file."""
+        with self._lock:
+            self._users += 1
+        return self
+
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file, unless others share it."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._connection.close()
+
+
+def _rows_of(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """Run a query with an ``IN ({})`` over any number of values."""
+    for start in range(0, len(values), _PARAMETERS):
+        part = values[start : start + _PARAMETERS]
+        yield from connection.execute(query.format(",".join("?" * len(part))), part)

@@ -19,16 +19,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lsr.index.errors import IndexProblem
-from lsr.index.files import files_below, replace_file, synchronise, write_array
+from lsr.index.files import replace_file, synchronise, synchronise_all
 from lsr.index.grid import ImpactBits, ImpactGrid
+from lsr.index.locking import LOCK, lock_index, remove_unnamed
 from lsr.index.manifest import MANIFEST, Manifest, file_entries
-from lsr.index.segment import STORE, TEXT_FREQUENCIES
-from lsr.index.segment_writer import write_segment
-from lsr.index.spill import PostingSpill
-from lsr.index.store import DocumentRecord, StoreWriter
+from lsr.index.segment_builder import SegmentBuilder
+from lsr.index.store import DocumentRecord
 from lsr.index.weighting import Bm25Weighting
-
-_LOCK = "lock"
 
 
 class IndexWriter:
@@ -49,6 +46,8 @@ class IndexWriter:
             whose impacts are below 1).
         overwrite: replace the index at `folder`, which stays searchable until the commit.
         store_texts: keep texts in the index, for snippets.
+        durable: have the disk itself confirm every file before the index appears. Without, an index
+            that appeared may be damaged if the machine (not the process) stops soon after.
 
     Raises:
         IndexProblem: where the target is taken, or a document or weight is refused.
@@ -64,6 +63,7 @@ class IndexWriter:
         impact_maximum: float | None = None,
         overwrite: bool = False,
         store_texts: bool = True,
+        durable: bool = True,
     ) -> None:
         self.folder = Path(folder)
         self._check_target(overwrite)
@@ -71,25 +71,25 @@ class IndexWriter:
         self._bm25 = bm25
         self._bits: ImpactBits = impact_bits
         self._maximum = impact_maximum
-        self._largest = 0.0
-        self._overwrite = overwrite
         self._store_texts = store_texts
+        self._durable = durable
+        self._index_lock = self._lock_existing()
         self._staging, self._lock = _staging_folder(self.folder)
         try:
             self._segment = secrets.token_hex(6)
-            self._segment_folder = self._staging / "segments" / self._segment
-            self._segment_folder.mkdir(parents=True)
             self._encoder_name = f"encoder-{self._segment}"
             self.encoder_folder = self._staging / self._encoder_name
             self.encoder_folder.mkdir()
-            spill_folder = self._staging / "spill"
-            spill_folder.mkdir()
-            self._spill = PostingSpill(spill_folder)
-            self._store = StoreWriter(self._segment_folder / STORE)
+            self._builder = SegmentBuilder(
+                self._staging / "segments" / self._segment, bm25=bool(bm25), store_texts=store_texts
+            )
         except BaseException:
             self._discard()
             raise
-        self._lengths: list[NDArray[np.uint32]] = []
+
+    def _lock_existing(self) -> FileLock | None:
+        """Keep others from changing an index that is about to be replaced: it would be for nothing."""
+        return lock_index(self.folder) if (self.folder / MANIFEST).exists() else None
 
     def _check_target(self, overwrite: bool) -> None:
         if not self.folder.exists():
@@ -110,48 +110,33 @@ class IndexWriter:
     @property
     def document_count(self) -> int:
         """Documents added so far."""
-        return self._store.document_count
+        return self._builder.document_count
 
     @property
     def posting_count(self) -> int:
         """Postings added so far."""
-        return self._spill.posting_count
+        return self._builder.posting_count
 
-    def add(self, weights: sparse.csr_array, documents: Sequence[DocumentRecord]) -> None:
+    def add(
+        self,
+        weights: sparse.csr_array,
+        documents: Sequence[DocumentRecord],
+        text_terms: sparse.csr_array | None = None,
+    ) -> None:
         """Append documents with their term weights.
 
         Args:
             weights: shape (documents, vocabulary); the vocabulary may grow from call to call.
                 Explicit zeros are dropped.
             documents: as many as `weights` has rows.
+            text_terms: where the encoder adds terms to documents, the terms that each text holds
+                itself, same shape, whatever the values; for all documents or for none. A corpus IDF
+                is computed from them.
 
         Raises:
             IndexProblem: for a weight below 0, NaN or infinite, and for an id seen before.
         """
-        if weights.shape[0] != len(documents):
-            raise ValueError(f"{weights.shape[0]} rows of weights for {len(documents)} documents")
-        weights = sparse.csr_array(weights).astype(np.float32, copy=False)
-        good = (weights.data >= 0) & (weights.data < np.inf)
-        if not good.all():
-            place = int(np.flatnonzero(~good)[0])
-            document = documents[int(np.searchsorted(weights.indptr, place, side="right")) - 1]
-            where = f"{document.location}: " if document.location else ""
-            raise IndexProblem(
-                f"{where}document {document.id!r} has the term weight {weights.data[place]}; "
-                "weights are finite and not below 0."
-            )
-        if not weights.has_canonical_format or not weights.data.all():
-            weights = weights.copy()
-            weights.sum_duplicates()
-            weights.eliminate_zeros()
-        if not self._store_texts:
-            documents = [document._replace(text=None) for document in documents]
-        self._store.add(documents)
-        self._spill.add(weights)
-        if weights.nnz:
-            self._largest = max(self._largest, float(weights.data.max()))
-        if self._bm25:
-            self._lengths.append(np.asarray(weights.sum(axis=1)).astype(np.uint32))
+        self._builder.add(weights, documents, text_terms)
 
     def commit(
         self, vocabulary: Sequence[str], text_frequencies: NDArray[np.int64] | None = None
@@ -161,21 +146,18 @@ class IndexWriter:
         Args:
             vocabulary: the term of every id.
             text_frequencies: number of documents whose own text holds each term, shape
-                (vocabulary,), where the encoder adds terms to documents; a corpus IDF needs them.
+                (vocabulary,), where `add` was not given `text_terms`. Deleting documents needs
+                their texts and the tokenizer then.
         """
-        weighting = lengths = None
+        weighting = None
         if self._bm25:
-            lengths = np.concatenate([*self._lengths, np.empty(0, np.uint32)])
+            lengths = self._builder.lengths
             average = float(lengths.mean(dtype=np.float64)) if len(lengths) else 0.0
             weighting = Bm25Weighting(*self._bm25, average)
-        grid = ImpactGrid(self._bits, self._maximum or (1.0 if self._bm25 else self._largest or 1.0))
-        self._store.finish(enumerate(vocabulary))
-        entry = write_segment(
-            self._segment_folder, self._segment, self._spill, len(vocabulary), grid, weighting, lengths
+        grid = ImpactGrid(self._bits, self._maximum or (1.0 if self._bm25 else self._builder.largest or 1.0))
+        entry = self._builder.finish(
+            enumerate(vocabulary), len(vocabulary), grid, weighting, text_frequencies
         )
-        if text_frequencies is not None:
-            write_array(self._segment_folder / TEXT_FREQUENCIES, text_frequencies.astype(np.int64))
-        shutil.rmtree(self._staging / "spill")
         segments, encoders = self._staging / "segments", self.encoder_folder
         manifest = Manifest(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -187,30 +169,28 @@ class IndexWriter:
             files=file_entries(self._staging, segments) + file_entries(self._staging, encoders),
             stored_texts=self._store_texts,
         )
-        for path in [*files_below(segments), *files_below(encoders)]:
-            synchronise(path)
+        if self._durable:
+            synchronise_all(segments)
+            synchronise_all(encoders)
         self._publish(manifest)
         return manifest
 
     def _publish(self, manifest: Manifest) -> None:
         """Put the finished staging folder in the target's place."""
-        if self._overwrite and (self.folder / MANIFEST).exists():
+        if self._index_lock is not None:
             (self.folder / "segments").mkdir(exist_ok=True)
-            self._segment_folder.rename(self.folder / "segments" / self._segment)
+            self._builder.folder.rename(self.folder / "segments" / self._segment)
             self.encoder_folder.rename(self.folder / self._encoder_name)
-            replace_file(self.folder / MANIFEST, manifest.to_bytes())
+            if self._durable:
+                synchronise(self.folder / "segments")
+            replace_file(self.folder / MANIFEST, manifest.to_bytes(), durable=self._durable)
             # Only now is the old index gone; what it leaves behind is unreachable.
-            for old in (self.folder / "segments").iterdir():
-                if old.name != self._segment:
-                    shutil.rmtree(old, ignore_errors=True)
-            for old in self.folder.glob("encoder-*"):
-                if old.name != self._encoder_name:
-                    shutil.rmtree(old, ignore_errors=True)
+            remove_unnamed(self.folder, manifest)
             self._discard()
             return
-        replace_file(self._staging / MANIFEST, manifest.to_bytes())
+        replace_file(self._staging / MANIFEST, manifest.to_bytes(), durable=self._durable)
         self._lock.release()
-        (self._staging / _LOCK).unlink(missing_ok=True)
+        (self._staging / LOCK).unlink(missing_ok=True)
         try:
             if self.folder.exists():  # An empty folder; Windows does not rename onto one.
                 self.folder.rmdir()
@@ -219,9 +199,12 @@ class IndexWriter:
             raise IndexProblem(
                 f"{self.folder} appeared while its index was being built; choose another folder with -o."
             ) from None
-        synchronise(self.folder.parent)
+        if self._durable:
+            synchronise(self.folder.parent)
 
     def _discard(self) -> None:
+        if self._index_lock is not None:
+            self._index_lock.release()
         self._lock.release()
         shutil.rmtree(self._staging, ignore_errors=True)
 
@@ -234,7 +217,7 @@ class IndexWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._store.abort()
+        self._builder.abort()
         if self._staging.exists():
             self._discard()
         if isinstance(error, (OSError, sqlite3.OperationalError)):
@@ -253,7 +236,7 @@ def _staging_folder(target: Path) -> tuple[Path, FileLock]:
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}.building-"
     for left in target.parent.glob(f"{prefix}*"):
-        lock = FileLock(left / _LOCK)
+        lock = FileLock(left / LOCK)
         try:
             lock.acquire(timeout=0)
         except (Timeout, OSError):
@@ -265,6 +248,6 @@ def _staging_folder(target: Path) -> tuple[Path, FileLock]:
     mask = os.umask(0)
     os.umask(mask)
     staging.chmod(0o777 & ~mask)
-    lock = FileLock(staging / _LOCK)
+    lock = FileLock(staging / LOCK)
     lock.acquire(timeout=0)
     return staging, lock

@@ -55,7 +55,7 @@ def test_many_pieces_give_the_same_index_as_one(build, monkeypatch) -> None:  # 
     weights = sparse.random_array((70_000, 300), density=0.01, rng=generator, dtype=np.float32, format="csr")
     weights.sort_indices()
     one = build(weights, batch=70_000)
-    monkeypatch.setattr("lsr.index.writer.PostingSpill", _small_spill)
+    monkeypatch.setattr("lsr.index.segment_builder.PostingSpill", _small_spill)
     many = build(weights, batch=999)
     for name in ("offsets", "codes", "run_windows", "run_starts", "term_runs"):
         assert getattr(one.postings[0], name).tobytes() == getattr(many.postings[0], name).tobytes()
