@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lsr.index.editor import Changes, IndexEditor
     from lsr.index.errors import IndexProblem
     from lsr.index.hits import Hits
     from lsr.index.index import Contribution, Index
@@ -18,20 +19,24 @@ if TYPE_CHECKING:
     from lsr.index.writer import IndexWriter
 
 _HOME = {
+    "Changes": "lsr.index.editor",
     "Contribution": "lsr.index.index",
     "DocumentRecord": "lsr.index.store",
     "Hits": "lsr.index.hits",
     "Index": "lsr.index.index",
+    "IndexEditor": "lsr.index.editor",
     "IndexProblem": "lsr.index.errors",
     "IndexWriter": "lsr.index.writer",
     "StoredDocument": "lsr.index.store",
 }
 
 __all__ = [
+    "Changes",
     "Contribution",
     "DocumentRecord",
     "Hits",
     "Index",
+    "IndexEditor",
     "IndexProblem",
     "IndexWriter",
     "StoredDocument",

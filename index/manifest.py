@@ -160,9 +160,11 @@ def _body_checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def file_entry(folder: Path, path: Path) -> FileEntry:
+    """Describe a file of an index, with its checksum."""
+    return FileEntry(path.relative_to(folder).as_posix(), path.stat().st_size, checksum(path))
+
+
 def file_entries(folder: Path, below: Path) -> tuple[FileEntry, ...]:
-    """Describe the files of a sub-folder of an index, with checksums."""
-    return tuple(
-        FileEntry(path.relative_to(folder).as_posix(), path.stat().st_size, checksum(path))
-        for path in files_below(below)
-    )
+    """Describe the files of a sub-folder of an index."""
+    return tuple(file_entry(folder, path) for path in files_below(below))

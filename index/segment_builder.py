@@ -84,6 +84,10 @@ class SegmentBuilder:
         if self._bm25:
             self._lengths.append(np.asarray(weights.sum(axis=1)).astype(np.uint32))
 
+    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the numbers in this segment of documents by id, without the ids it does not hold."""
+        return self._store.numbers(ids)
+
     def remove(self, ids: Sequence[str]) -> int:
         """Take back documents of this segment by id, and return how many there were."""
         numbers = self._store.remove(ids)

@@ -1,0 +1,381 @@
+"""Changing an index: documents are added, deleted and replaced, and one commit makes it all visible."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lsr.index.deletions import deleted_path, text_frequencies_path, write_deletions
+from lsr.index.errors import IndexProblem
+from lsr.index.files import replace_file, synchronise, synchronise_all
+from lsr.index.index import Index
+from lsr.index.locking import lock_index, remove_unnamed
+from lsr.index.manifest import MANIFEST, VERSION, FileEntry, Manifest, SegmentEntry, file_entries, file_entry
+from lsr.index.segment import Segment
+from lsr.index.segment_builder import SegmentBuilder, checked_weights
+from lsr.index.store import DocumentRecord, StoredDocument
+from lsr.index.text_terms import TextTerms
+
+TextTermsOf = Callable[[Sequence[StoredDocument]], sparse.csr_array]
+
+
+class Changes(NamedTuple):
+    """What a commit did.
+
+    Attributes:
+        added: documents that are new, the new forms of replaced ones included.
+        deleted: documents that are gone, the old forms of replaced ones included.
+        saturated: weights of new documents above the index's impact grid, stored as its top.
+        merged: segments that were merged into others afterwards.
+        merge_problem: why that failed, where it did; the changes are in place all the same.
+    """
+
+    added: int = 0
+    deleted: int = 0
+    saturated: int = 0
+    merged: int = 0
+    merge_problem: str | None = None
+
+
+class IndexEditor:
+    """An index opened for changing; one process at a time.
+
+    Changes are collected, in files that no reader sees, and become visible together when `commit`
+    replaces the manifest. Leaving the block without `commit` throws them away; so does dying, and
+    the next editor clears what was left. Readers go on with the snapshot that they opened.
+
+    New documents come last, replaced ones too, and their weights are put on the grid that the index
+    was created with: weights above it are stored as its top, and counted.
+
+    Args:
+        folder: the index.
+        durable: a commit returns when the disk itself has confirmed it. Without, it survives the
+            death of the process but perhaps not of the machine.
+        merge: merge small segments after a commit, see `lsr.index.merge_policy`.
+        text_terms_of: gives the terms that stored documents' own texts hold, as `add` takes them.
+            Needed to delete documents from segments that count such terms without keeping them, as
+            the first format did.
+
+    Raises:
+        IndexProblem: where the folder is no index, or another process is changing it.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        durable: bool = True,
+        merge: bool = True,
+        text_terms_of: TextTermsOf | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        Manifest.read(self.folder)
+        self._durable = durable
+        self._merge = merge
+        self._text_terms_of = text_terms_of
+        self._builder: SegmentBuilder | None = None
+        self._failed = False
+        self._lock = lock_index(self.folder)
+        try:
+            self._index = Index(self.folder)
+            remove_unnamed(self.folder, self._index.manifest)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._dead = np.zeros(self._index.number_bound, np.bool_)
+
+    @property
+    def index(self) -> Index:
+        """The snapshot that is being changed, without the changes; closed with the editor."""
+        return self._index
+
+    @property
+    def needs_text_terms(self) -> bool:
+        """Whether new documents must come with the terms of their texts, as those before did."""
+        return any(segment.text_frequencies is not None for segment in self._index.segments)
+
+    # Collecting changes
+
+    def add(
+        self,
+        weights: sparse.csr_array,
+        documents: Sequence[DocumentRecord],
+        text_terms: sparse.csr_array | None = None,
+    ) -> None:
+        """Add documents with their term weights, as `lsr.index.IndexWriter.add` takes them.
+
+        Raises:
+            IndexProblem: for an id that a document of the index, or an earlier one here, has; and
+                for a weight below 0, NaN or infinite. Nothing of the batch is added then.
+        """
+        weights = checked_weights(weights, documents)
+        ids = [document.id for document in documents]
+        pending = self._builder.numbers(ids) if self._builder else {}
+        stored = self._live_numbers(ids) >= 0
+        seen: set[str] = set()
+        for document, known in zip(documents, stored.tolist(), strict=True):
+            where = f"{document.location}: " if document.location else ""
+            if known:
+                raise IndexProblem(
+                    f"{where}the document id {document.id!r} is in {self.folder} already; replace the document "
+                    "with lsr update, or delete it first."
+                )
+            if document.id in seen or document.id in pending:
+                raise IndexProblem(
+                    f"{where}the document id {document.id!r} occurs twice; give every document an id of its own."
+                )
+            seen.add(document.id)
+        self._append(weights, documents, text_terms)
+
+    def update(
+        self,
+        weights: sparse.csr_array,
+        documents: Sequence[DocumentRecord],
+        text_terms: sparse.csr_array | None = None,
+    ) -> int:
+        """Replace documents by id, add those that are new, and return how many were replaced.
+
+        A document given twice counts as replaced by its last form, within a batch as across batches.
+
+        Raises:
+            IndexProblem: for a weight below 0, NaN or infinite; nothing of the batch is done then.
+        """
+        weights = checked_weights(weights, documents)
+        last = {document.id: i for i, document in enumerate(documents)}
+        repeated = len(documents) - len(last)
+        if repeated:
+            rows = np.array(sorted(last.values()))
+            weights = weights[rows]
+            text_terms = None if text_terms is None else text_terms[rows]
+            documents = [documents[row] for row in rows.tolist()]
+        replaced = self._remove([document.id for document in documents])
+        self._append(weights, documents, text_terms)
+        return replaced + repeated
+
+    def delete(self, ids: Sequence[str], *, skip_missing: bool = False) -> int:
+        """Delete documents by id and return how many there were.
+
+        Raises:
+            IndexProblem: for an id that no document has, unless `skip_missing`; nothing is deleted
+                then.
+        """
+        ids = list(dict.fromkeys(ids))
+        if not skip_missing:
+            pending = self._builder.numbers(ids) if self._builder else {}
+            known = self._live_numbers(ids) >= 0
+            missing = [id_ for id_, there in zip(ids, known.tolist(), strict=True) if not there]
+            missing = [id_ for id_ in missing if id_ not in pending]
+            if missing:
+                more = f" (and {len(missing) - 1:,} more ids)" if len(missing) > 1 else ""
+                raise IndexProblem(
+                    f"{self.folder} has no document {missing[0]!r}{more}; nothing was deleted. "
+                    "Leave such ids out, or skip them with --skip-missing."
+                )
+        return self._remove(ids)
+
+    def _live_numbers(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the numbers of committed documents that are not deleted by now, -1 elsewhere."""
+        numbers = self._index.document_numbers(ids)
+        known = numbers >= 0
+        numbers[known] = np.where(self._dead[numbers[known]], -1, numbers[known])
+        return numbers
+
+    def _remove(self, ids: Sequence[str]) -> int:
+        numbers = self._live_numbers(ids)
+        numbers = numbers[numbers >= 0]
+        self._dead[numbers] = True
+        return len(numbers) + (self._builder.remove(ids) if self._builder else 0)
+
+    def _append(
+        self,
+        weights: sparse.csr_array,
+        documents: Sequence[DocumentRecord],
+        text_terms: sparse.csr_array | None,
+    ) -> None:
+        if self.needs_text_terms and text_terms is None:
+            raise ValueError("the index counts the terms of texts; text_terms are needed")
+        try:
+            if self._builder is None:
+                self._builder = SegmentBuilder(
+                    self.folder / "segments" / secrets.token_hex(6),
+                    bm25=self._index.manifest.weighting is not None,
+                    store_texts=self._index.manifest.stored_texts,
+                )
+            self._builder.add(weights, documents, text_terms)
+        except BaseException:
+            self._failed = True
+            raise
+
+    # Making them visible
+
+    def commit(self, vocabulary: Sequence[str] | None = None) -> Changes:
+        """Make all changes since the last commit visible, all at once.
+
+        When it raises, none of them is, unless the message says so; what was collected is lost.
+
+        Args:
+            vocabulary: the term of every id, where it has grown; ids never change.
+        """
+        if self._failed:
+            raise RuntimeError("an earlier change failed half-way; open the index again")
+        before = self._index.manifest
+        vocabulary_size = before.vocabulary_size if vocabulary is None else len(vocabulary)
+        if vocabulary_size < before.vocabulary_size:
+            raise ValueError(f"{vocabulary_size} terms; the index has {before.vocabulary_size} already")
+        added = self._builder.live_count if self._builder else 0
+        deleted = int(self._dead.sum())
+        saturated = 0
+        if self._builder is not None and not added and vocabulary_size == before.vocabulary_size:
+            self._drop_builder()
+        if self._builder is None and not deleted:
+            return self._merge_small()
+        try:
+            entries: list[SegmentEntry] = []
+            written: list[Path] = []
+            for segment in self._index.segments:
+                entries.append(self._with_deletions(segment, written))
+            new_files: tuple[FileEntry, ...] = ()
+            if self._builder is not None:
+                terms = enumerate((vocabulary or ())[before.vocabulary_size :], before.vocabulary_size)
+                entry = self._builder.finish(terms, vocabulary_size, before.grid, before.weighting)
+                saturated = int(entry.quantisation["saturated"])
+                entries.append(entry)
+                new_files = file_entries(self.folder, self._builder.folder)
+                if self._durable:
+                    synchronise_all(self._builder.folder)
+            new_files += tuple(file_entry(self.folder, path) for path in written)
+            if self._durable:
+                for path in [*written, *dict.fromkeys(path.parent for path in written)]:
+                    synchronise(path)
+            self._publish(entries, new_files, vocabulary_size=vocabulary_size)
+        except BaseException:
+            self._failed = True
+            raise
+        self._builder = None
+        merged = self._merge_small()
+        return Changes(added, deleted, saturated, merged.merged, merged.merge_problem)
+
+    def _with_deletions(self, segment: Segment, written: list[Path]) -> SegmentEntry:
+        """Write the deleted documents of a segment, where there are new ones, and return its entry."""
+        dead = self._dead[segment.base : segment.base + segment.entry.documents]
+        if not dead.any():
+            return segment.entry
+        new = np.flatnonzero(dead)
+        frequencies = segment.text_frequencies
+        if frequencies is not None:
+            frequencies = frequencies - self._own_term_counts(segment, new, len(frequencies))
+        everything = np.union1d(new, segment.deleted)
+        entry = write_deletions(segment.folder, segment.entry, everything, frequencies)
+        written.append(deleted_path(segment.folder, entry))
+        if frequencies is not None:
+            written.append(text_frequencies_path(segment.folder, entry))
+        return entry
+
+    def _own_term_counts(
+        self, segment: Segment, documents: NDArray[np.int64], width: int
+    ) -> NDArray[np.int64]:
+        """Return how many of some documents hold each term in their text, shape (width,)."""
+        own = TextTerms.open(segment.folder)
+        if own is not None:
+            return own.frequencies(documents, width)
+        if self._text_terms_of is None or not self._index.manifest.stored_texts:
+            why = "" if self._index.manifest.stored_texts else ", and its texts are not stored"
+            raise IndexProblem(
+                f"{self.folder} counts the terms of its texts but does not keep them by document{why}, so "
+                "nothing can be deleted from it exactly; build the index again."
+            )
+        counts = np.zeros(width, np.int64)
+        for start in range(0, len(documents), 1000):
+            found = segment.store.documents(documents[start : start + 1000].tolist())
+            terms = self._text_terms_of(list(found.values()))
+            counts += np.bincount(terms.indices, minlength=width)[:width]
+        return counts
+
+    def _publish(
+        self,
+        entries: Sequence[SegmentEntry],
+        new_files: Sequence[FileEntry],
+        **changes: object,
+    ) -> None:
+        """Replace the manifest, take up the new snapshot and remove what only the old one had."""
+        before = self._index.manifest
+        named = {f"segments/{entry.name}" for entry in entries}
+        outdated = {
+            path.relative_to(self.folder).as_posix()
+            for old in before.segments
+            if old not in entries and old.deletions
+            for path in _deletion_files(self.folder / "segments" / old.name, old)
+        }
+        files = [
+            file
+            for file in before.files
+            if file.path not in outdated
+            and (not file.path.startswith("segments/") or file.path.rpartition("/")[0] in named)
+        ]
+        manifest = replace(
+            before, segments=tuple(entries), files=(*files, *new_files), version=VERSION, **changes
+        )  # type: ignore[arg-type]
+        content = manifest.to_bytes()
+        try:
+            replace_file(self.folder / MANIFEST, content, durable=self._durable)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                if (self.folder / MANIFEST).read_bytes() == content:
+                    raise IndexProblem(
+                        f"The change of {self.folder} is in place, but the disk did not confirm it "
+                        f"({error.strerror or error}): it may be lost if the machine stops now."
+                    ) from error
+            raise
+        newer = self._index.refresh()
+        self._index.close()
+        self._index = newer
+        self._dead = np.zeros(newer.number_bound, np.bool_)
+        remove_unnamed(self.folder, manifest)
+
+    def _merge_small(self) -> Changes:
+        return Changes()
+
+    def close(self) -> None:
+        """Throw away what was not committed and let others change the index."""
+        self._drop_builder()
+        self._failed = True
+        self._index.close()
+        self._lock.release()
+
+    def _drop_builder(self) -> None:
+        if self._builder is not None:
+            self._builder.abort()
+            shutil.rmtree(self._builder.folder, ignore_errors=True)
+            self._builder = None
+
+    def __enter__(self) -> IndexEditor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        if isinstance(error, (OSError, sqlite3.OperationalError)):
+            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+            raise IndexProblem(
+                f"The index {self.folder} cannot be changed ({reason}), and is as it was; "
+                "free some space or mend the disk."
+            ) from error
+
+
+def _deletion_files(folder: Path, entry: SegmentEntry) -> tuple[Path, Path]:
+    return deleted_path(folder, entry), text_frequencies_path(folder, entry)
