@@ -19,6 +19,7 @@ examples:
   lsr index python-docs -o python.index                   Python's own documentation
   lsr index beir/scifact -o scifact.index                 an ir_datasets id
   lsr index corpus.jsonl -o my.index --encoder PATH       a learned sparse model
+  lsr index corpus.jsonl -o my.index --encoder PATH --resume   give it again if it was interrupted
   zcat dump.gz | lsr index - -o dump.index                JSON Lines from standard input
 """
 
@@ -49,6 +50,11 @@ def add_parser(subparsers: Any) -> None:
         help="bits a term weight is stored in (default: 8)",
     )
     parser.add_argument("--no-texts", action="store_true", help="do not keep texts; results have no snippets")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what is encoded if the job is interrupted; the same command goes on from there",
+    )
     fields = parser.add_argument_group("reading")
     fields.add_argument(
         "--id-field", metavar="NAME", help="field with the document id (default: id, _id or docid)"
@@ -63,6 +69,11 @@ def add_parser(subparsers: Any) -> None:
     )
     fields.add_argument("--encoding", default="utf-8", metavar="NAME", help="text encoding (default: utf-8)")
     fields.add_argument("--skip-bad", action="store_true", help="leave out bad documents and count them")
+    fields.add_argument(
+        "--deduplicate",
+        choices=["text"],
+        help="leave out documents whose title and text, white space aside, are those of an earlier one",
+    )
     parser.set_defaults(run=run)
 
 
@@ -82,19 +93,27 @@ def run(args: argparse.Namespace) -> int:
     )
     quiet = args.quiet or args.json
     total = None if quiet or not sys.stderr.isatty() else estimate_total(args.corpus)
-    with progress("Indexing", total, quiet=quiet, fraction=lambda: read_report.fraction) as bar:
-        report = build_index(
-            args.corpus,
-            args.output,
-            args.encoder,
-            options=encoder_options_from(args),
-            read_options=read_options,
-            read_report=read_report,
-            overwrite=args.overwrite,
-            impact_bits=args.impact_bits,
-            store_texts=not args.no_texts,
-            progress=bar.advance,
-        )
+    try:
+        with progress("Indexing", total, quiet=quiet, fraction=lambda: read_report.fraction) as bar:
+            report = build_index(
+                args.corpus,
+                args.output,
+                args.encoder,
+                options=encoder_options_from(args),
+                read_options=read_options,
+                read_report=read_report,
+                overwrite=args.overwrite,
+                impact_bits=args.impact_bits,
+                store_texts=not args.no_texts,
+                deduplicate=args.deduplicate,
+                resume=args.resume,
+                progress=bar.advance,
+            )
+    except KeyboardInterrupt:
+        if not args.resume:
+            raise
+        print("lsr: interrupted; the same command goes on with what is encoded.", file=sys.stderr)
+        return 130
     if args.json:
         print(json.dumps({**asdict(report), "terms_per_document": report.terms_per_document}))
         return 0
@@ -106,6 +125,10 @@ def run(args: argparse.Namespace) -> int:
         f"{report.terms_per_document:.1f} terms a document, {_megabytes(report.index_bytes)} in {report.folder}"
     )
     notes = [read_report.summary()]
+    if report.same_text:
+        notes.append(f"{report.same_text:,} with the text of an earlier document left out.")
+    if report.resumed_documents:
+        notes.append(f"{report.resumed_documents:,} had been encoded before the job was interrupted.")
     if report.empty_documents:
         notes.append(f"{report.empty_documents:,} without any term: they are stored but can't be found.")
     if report.cut_documents:

@@ -105,6 +105,12 @@ class Bm25Encoder(Bm25QueryEncoder):
         """The term of every id; for words it grows by first occurrence."""
         return self._words.vocabulary if self._words is not None else self._pieces.vocabulary
 
+    def extend_vocabulary(self, terms: Sequence[str]) -> None:
+        """Give the next ids to words that the vocabulary lacks, as encoding documents with them does."""
+        if self._words is None:
+            raise ValueError("the vocabulary of a tokenizer's pieces does not grow")
+        self._words.extend_vocabulary(terms)
+
     @property
     def k1(self) -> float:
         """How slowly repetition of a term saturates."""

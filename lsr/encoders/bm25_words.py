@@ -48,6 +48,12 @@ class WordTerms:
         self._stem = _stemmer(stemmer)
         self._seen = _SeenWords(self._id_of)
 
+    def extend_vocabulary(self, terms: Sequence[str]) -> None:
+        """Give the next ids to terms that the vocabulary lacks, in their order."""
+        for term in terms:
+            self._ids[term] = len(self.vocabulary)
+            self.vocabulary.append(term)
+
     def term_ids(self, text: str, max_length: int | None = None) -> list[int]:
         """Return the ids of a text's terms in its order, -1 for a stop word; new terms get new ids."""
         if len(self._seen) > _CACHED_WORDS:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from scipy import sparse
 
@@ -17,6 +20,8 @@ from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
 from lsr.index import DocumentRecord, IndexWriter
 from lsr.index.grid import ImpactBits
+from lsr.retrieval.distinct import Distinct
+from lsr.retrieval.encoded_batches import EncodedBatches, kept_folder
 
 DEFAULT_ENCODER = "bm25"
 
@@ -30,7 +35,9 @@ _BATCH_CHARACTERS = 8_000_000
 class BuildReport:
     """What building an index came to. Times are in seconds.
 
-    `cut_documents` counts documents longer than the encoder reads; `largest_error` and
+    `resumed_documents` counts those whose weights an interrupted run had encoded, `same_text` those
+    left out because an earlier one has the same text, `cut_documents` those longer than the encoder
+    reads; `largest_error` and
     `relative_error` state what storing impacts on a grid of integers cost (the largest difference
     from the float weights, and the mean difference as a part of the mean weight).
     """
@@ -46,6 +53,8 @@ class BuildReport:
     index_bytes: int
     cut_documents: int
     bad_documents: int
+    same_text: int
+    resumed_documents: int
     impact_bits: int
     largest_error: float
     relative_error: float
@@ -67,6 +76,8 @@ def build_index(
     overwrite: bool = False,
     impact_bits: ImpactBits = 8,
     store_texts: bool = True,
+    deduplicate: Literal["text"] | None = None,
+    resume: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> BuildReport:
     """Encode a corpus and build an index of it in `folder`; memory stays bounded.
@@ -79,16 +90,23 @@ def build_index(
             them. With vectors an encoder serves the queries, and its vocabulary must hold their
             terms.
         options: how the encoder is loaded and run.
+        deduplicate: ``text`` leaves out documents whose title and text, white space aside, are those
+            of an earlier one.
+        resume: keep encoded batches beside `folder` until the index is in place, and take those that
+            an interrupted run of the same job left.
         progress: called with the number of documents done since the last call.
 
     Raises:
-        UserError: for mistakes in the corpus or the encoder.
+        UserError: for mistakes in the corpus or the encoder, and where what is to be resumed is
+            another job.
         lsr.index.IndexProblem: where the folder is taken, or ids occur twice.
     """
     start = time.perf_counter()
     options = options or EncoderOptions()
     report = read_report if read_report is not None else ReadReport()
-    documents = _documents(corpus, read_options, report)
+    skip_bad = bool(read_options and read_options.skip_bad)
+    distinct = Distinct(report, texts=deduplicate == "text", ids=skip_bad)
+    documents = distinct.pass_on(_documents(corpus, read_options, report))
     first = next(documents, None)
     if first is None:
         raise UserError("The corpus holds no documents; name a file or folder that does.")
@@ -102,19 +120,31 @@ def build_index(
     }
     encode_seconds = 0.0
     empty = 0
-    with IndexWriter(
-        folder,
-        encoder=description,
-        bm25=bm25,
-        impact_bits=impact_bits,
-        overwrite=overwrite,
-        store_texts=store_texts,
-    ) as writer:
+    with ExitStack() as stack:
+        writer = stack.enter_context(
+            IndexWriter(
+                folder,
+                encoder=description,
+                bm25=bm25,
+                impact_bits=impact_bits,
+                overwrite=overwrite,
+                store_texts=store_texts,
+            )
+        )
         loaded.save_query_side(writer.encoder_folder)
         encode = _vector_encoding(loaded) if with_vectors else _text_encoding(loaded)
+        kept = None
+        if resume and not with_vectors:  # Vectors come with the corpus: there is nothing to keep.
+            job = {
+                "encoder": {**loaded.settings, "fingerprint": description["fingerprint"]},
+                "reading": {**asdict(read_options or ReadOptions()), "deduplicate": deduplicate},
+                "batches": [_BATCH_DOCUMENTS, _BATCH_CHARACTERS],
+            }
+            kept = EncodedBatches(Path(folder), loaded, job)
+            stack.callback(kept.close)
         for batch in _batches(chain([first], documents)):
             before = time.perf_counter()
-            weights = encode(batch)
+            weights = kept.encode(batch, encode) if kept else encode(batch)
             encode_seconds += time.perf_counter() - before
             empty += int((weights.indptr[1:] == weights.indptr[:-1]).sum())
             writer.add(weights, [_record(document) for document in batch])
@@ -122,6 +152,11 @@ def build_index(
                 progress(len(batch))
         manifest = writer.commit(loaded.vocabulary, getattr(loaded, "text_frequencies", None))
         count, postings = writer.document_count, writer.posting_count
+        # Batches of whichever job are of no more use now.
+        if kept:
+            kept.remove()
+        else:
+            shutil.rmtree(kept_folder(Path(folder)), ignore_errors=True)
     quantisation = manifest.segments[0].quantisation
     return BuildReport(
         folder=str(folder),
@@ -135,6 +170,8 @@ def build_index(
         index_bytes=sum(file.bytes for file in manifest.files),
         cut_documents=int(getattr(loaded, "cut_count", 0)),
         bad_documents=report.bad,
+        same_text=distinct.same_text,
+        resumed_documents=kept.taken if kept else 0,
         impact_bits=impact_bits,
         largest_error=quantisation["largest_error"],
         relative_error=quantisation["relative_error"],

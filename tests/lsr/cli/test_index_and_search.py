@@ -133,3 +133,18 @@ def test_demo(lsr, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("search python-docs.index") >= 3
     assert lsr("demo", "--json").returncode == 0  # a second one replaces the first
+
+
+def test_deduplicated_and_resumed_by_the_command(lsr, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    lines = [{"id": str(i), "text": f"the same  text {' ' * i}" if i < 5 else f"text {i}"} for i in range(8)]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = lsr("index", "c.jsonl", "-o", "c.index", "--deduplicate", "text", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "Indexed 4 documents" in done.stdout
+    assert "note: 4 with the text of an earlier document left out." in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.index", "c.jsonl"]
+    (tmp_path / ".d.index.encoded").mkdir()
+    (tmp_path / ".d.index.encoded" / "job.json").write_text('{"format": 1}')
+    done = lsr("index", "c.jsonl", "-o", "d.index", "--resume")
+    assert done.returncode == 2
+    assert done.stderr.startswith("lsr: --resume: the interrupted job that would build d.index was another (")
