@@ -354,10 +354,16 @@ class IndexEditor:
         self._lock.release()
 
     def _drop_builder(self) -> None:
-        if self._builder is not None:
-            self._builder.abort()
-            shutil.rmtree(self._builder.folder, ignore_errors=True)
-            self._builder = None
+        builder, self._builder = self._builder, None
+        if builder is None:
+            return
+        builder.abort()
+        # A commit may have failed, or been interrupted, after the manifest was in place: then the
+        # folder is the index's. Where that can't be told, the next editor removes what is not.
+        with contextlib.suppress(IndexProblem):
+            segments = Manifest.read(self.folder).segments
+            if all(entry.name != builder.folder.name for entry in segments):
+                shutil.rmtree(builder.folder, ignore_errors=True)
 
     def __enter__(self) -> IndexEditor:
         return self
