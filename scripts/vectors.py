@@ -87,9 +87,11 @@ class Vectors:
                 return self._real
             order = np.random.default_rng(_SUBSET_SEED).permutation(self._real.shape[0])
             return self._real[order[: self.count]]
-        chunks = list(self.chunks())
-        lengths = np.concatenate([np.diff(chunk.indptr) for chunk in chunks])
-        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        indices = np.concatenate([chunk.indices for chunk in chunks])
-        data = np.concatenate([chunk.data for chunk in chunks])
-        return sparse.csr_array((data, indices, starts), shape=(self.count, chunks[0].shape[1]))
+        shapes = [(np.diff(chunk.indptr), chunk.shape[1]) for chunk in self.chunks()]
+        starts = np.concatenate([[0], np.cumsum(np.concatenate([lengths for lengths, _ in shapes]))])
+        indices, data = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.uint8)
+        end = 0
+        for chunk in self.chunks():
+            indices[end : end + chunk.nnz], data[end : end + chunk.nnz] = chunk.indices, chunk.data
+            end += chunk.nnz
+        return sparse.csr_array((data, indices, starts), shape=(self.count, shapes[0][1]))
