@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lsr.index.editor import Changes, IndexEditor
+    from lsr.index.editor import Changes, Compaction, IndexEditor
     from lsr.index.errors import IndexProblem
     from lsr.index.hits import Hits
     from lsr.index.index import Contribution, Index
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Changes": "lsr.index.editor",
+    "Compaction": "lsr.index.editor",
     "Contribution": "lsr.index.index",
     "DocumentRecord": "lsr.index.store",
     "Hits": "lsr.index.hits",
@@ -32,6 +33,7 @@ _HOME = {
 
 __all__ = [
     "Changes",
+    "Compaction",
     "Contribution",
     "DocumentRecord",
     "Hits",

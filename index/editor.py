@@ -21,11 +21,23 @@ from lsr.index.errors import IndexProblem
 from lsr.index.files import replace_file, synchronise, synchronise_all
 from lsr.index.index import Index
 from lsr.index.locking import lock_index, remove_unnamed
-from lsr.index.manifest import MANIFEST, VERSION, FileEntry, Manifest, SegmentEntry, file_entries, file_entry
+from lsr.index.manifest import (
+    MANIFEST,
+    VERSION,
+    FileEntry,
+    Manifest,
+    SegmentEntry,
+    file_entries,
+    file_entry,
+    verify_files,
+)
+from lsr.index.merge_policy import segments_to_merge
+from lsr.index.merging import merge_segments
 from lsr.index.segment import Segment
 from lsr.index.segment_builder import SegmentBuilder, checked_weights
 from lsr.index.store import DocumentRecord, StoredDocument
 from lsr.index.text_terms import TextTerms
+from lsr.index.weighting import Bm25Weighting
 
 TextTermsOf = Callable[[Sequence[StoredDocument]], sparse.csr_array]
 
@@ -46,6 +58,22 @@ class Changes(NamedTuple):
     saturated: int = 0
     merged: int = 0
     merge_problem: str | None = None
+
+
+class Compaction(NamedTuple):
+    """What compacting an index started from.
+
+    Attributes:
+        segments: segments there were.
+        removed: deleted documents whose traces are gone now.
+        frozen_average: under BM25 the average length that impacts went by before.
+        average: under BM25 the average length of live documents.
+    """
+
+    segments: int
+    removed: int
+    frozen_average: float | None
+    average: float | None
 
 
 class IndexEditor:
@@ -205,6 +233,8 @@ class IndexEditor:
     ) -> None:
         if self.needs_text_terms and text_terms is None:
             raise ValueError("the index counts the terms of texts; text_terms are needed")
+        if not documents:
+            return
         try:
             if self._builder is None:
                 self._builder = SegmentBuilder(
@@ -258,7 +288,8 @@ class IndexEditor:
             if self._durable:
                 for path in [*written, *dict.fromkeys(path.parent for path in written)]:
                     synchronise(path)
-            self._publish(entries, new_files, vocabulary_size=vocabulary_size)
+            changed = replace(before, segments=tuple(entries), vocabulary_size=vocabulary_size)
+            self._publish(changed, new_files)
         except BaseException:
             self._failed = True
             raise
@@ -302,30 +333,12 @@ class IndexEditor:
             counts += np.bincount(terms.indices, minlength=width)[:width]
         return counts
 
-    def _publish(
-        self,
-        entries: Sequence[SegmentEntry],
-        new_files: Sequence[FileEntry],
-        **changes: object,
-    ) -> None:
-        """Replace the manifest, take up the new snapshot and remove what only the old one had."""
-        before = self._index.manifest
-        named = {f"segments/{entry.name}" for entry in entries}
-        outdated = {
-            path.relative_to(self.folder).as_posix()
-            for old in before.segments
-            if old not in entries and old.deletions
-            for path in _deletion_files(self.folder / "segments" / old.name, old)
-        }
-        files = [
-            file
-            for file in before.files
-            if file.path not in outdated
-            and (not file.path.startswith("segments/") or file.path.rpartition("/")[0] in named)
-        ]
-        manifest = replace(
-            before, segments=tuple(entries), files=(*files, *new_files), version=VERSION, **changes
-        )  # type: ignore[arg-type]
+    def _publish(self, changed: Manifest, new_files: Sequence[FileEntry]) -> None:
+        """Replace the manifest, take up the new snapshot and remove what only the old one had.
+
+        `changed` lists the files of the old snapshot still.
+        """
+        manifest = replace(changed, files=(*_kept_files(changed), *new_files), version=VERSION)
         content = manifest.to_bytes()
         try:
             replace_file(self.folder / MANIFEST, content, durable=self._durable)
@@ -343,8 +356,86 @@ class IndexEditor:
         self._dead = np.zeros(newer.number_bound, np.bool_)
         remove_unnamed(self.folder, manifest)
 
+    # Merging
+
     def _merge_small(self) -> Changes:
-        return Changes()
+        """Merge what the policy says; the commit before stands, whatever comes of this."""
+        merged = 0
+        try:
+            while self._merge and (places := segments_to_merge(self._index.manifest.segments)):
+                self._merge_places(places)
+                merged += len(places)
+        except IndexProblem as error:
+            return Changes(merged=merged, merge_problem=str(error))
+        except OSError as error:
+            return Changes(merged=merged, merge_problem=error.strerror or str(error))
+        except (sqlite3.OperationalError, KeyboardInterrupt) as error:
+            return Changes(merged=merged, merge_problem=str(error) or "interrupted")
+        return Changes(merged=merged)
+
+    def _merge_places(self, places: range, weighting: Bm25Weighting | None = None) -> None:
+        """Put one segment in the place of consecutive ones, weighed anew where a weighting is given."""
+        manifest, segments = self._index.manifest, self._index.segments[places.start : places.stop]
+        # What is damaged must not get a new checksum.
+        names = tuple(f"segments/{segment.entry.name}/" for segment in segments)
+        verify_files(self.folder, (file for file in manifest.files if file.path.startswith(names)))
+        folder = self.folder / "segments" / secrets.token_hex(6)
+        try:
+            entry = merge_segments(
+                folder,
+                segments,
+                manifest.vocabulary_size,
+                manifest.grid,
+                weighting or manifest.weighting,
+                weigh_anew=weighting is not None,
+            )
+            files = file_entries(self.folder, folder)
+            if self._durable:
+                synchronise_all(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        entries = [*manifest.segments]
+        entries[places.start : places.stop] = [entry]
+        try:
+            weighting = weighting or manifest.weighting
+            self._publish(replace(manifest, segments=tuple(entries), weighting=weighting), files)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def compact(self, *, refresh: bool = False) -> Compaction:
+        """Commit what is pending, then make all segments one, without the deleted documents.
+
+        Args:
+            refresh: under BM25, take the average length of the live documents and compute all
+                impacts anew from term frequencies.
+
+        Raises:
+            IndexProblem: where a file is damaged, or a refresh is asked for that has nothing to do.
+        """
+        if refresh and self._index.manifest.weighting is None:
+            raise IndexProblem(
+                f"{self.folder} holds weights of an encoder, which depend on no other document: there is "
+                "nothing to refresh; leave out --refresh."
+            )
+        merge, self._merge = self._merge, False
+        self.commit()
+        self._merge = merge
+        before = self._index
+        old = before.manifest.weighting
+        average = before.average_length()
+        weighting = replace(old, average_length=average) if refresh and old and average is not None else None
+        entries = before.manifest.segments
+        report = Compaction(
+            len(entries),
+            sum(entry.deleted for entry in entries),
+            old.average_length if old else None,
+            average,
+        )
+        if len(entries) > 1 or report.removed or (weighting and weighting != old):
+            self._merge_places(range(len(entries)), weighting)
+        return report
 
     def close(self) -> None:
         """Throw away what was not committed and let others change the index."""
@@ -383,5 +474,16 @@ class IndexEditor:
             ) from error
 
 
-def _deletion_files(folder: Path, entry: SegmentEntry) -> tuple[Path, Path]:
-    return deleted_path(folder, entry), text_frequencies_path(folder, entry)
+def _kept_files(manifest: Manifest) -> list[FileEntry]:
+    """Return the files of a manifest that its segments still have."""
+    segments = {f"segments/{entry.name}": entry for entry in manifest.segments}
+    kept = []
+    for file in manifest.files:
+        folder, _, name = file.path.rpartition("/")
+        if folder.startswith("segments/"):
+            entry = segments.get(folder)
+            token = name.rpartition("-")[2].removesuffix(".npy") if "-" in name else None
+            if entry is None or (token is not None and token != entry.deletions):
+                continue
+        kept.append(file)
+    return kept

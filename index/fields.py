@@ -112,6 +112,12 @@ class FieldTypes:
             elif len(self._kinds) < MOST_FIELDS:
                 self._kinds[name] = {kind}
 
+    def include(self, types: Mapping[str, FieldType]) -> None:
+        """Count in the fields of a finished store."""
+        for name, kind in types.items():
+            if name in self._kinds or len(self._kinds) < MOST_FIELDS:
+                self._kinds.setdefault(name, set()).add(kind)
+
     @property
     def kinds(self) -> dict[str, list[str]]:
         """What was seen so far, as JSON values."""

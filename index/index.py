@@ -16,9 +16,8 @@ from scipy import sparse
 
 from lsr.index.errors import IndexProblem
 from lsr.index.fields import FieldType, common_type
-from lsr.index.files import checksum
 from lsr.index.hits import Hits, merge_hits
-from lsr.index.manifest import MANIFEST, Manifest
+from lsr.index.manifest import MANIFEST, Manifest, verify_files
 from lsr.index.postings import Postings
 from lsr.index.segment import Segment, open_segments
 from lsr.index.store import StoredDocument
@@ -131,6 +130,17 @@ class Index:
         for segment in self._segments:
             total += segment.text_document_frequencies(np.asarray(term_ids, np.int64))
         return total
+
+    def average_length(self) -> float | None:
+        """Return the mean length of live documents under BM25, None under other weights.
+
+        Impacts go by the one in the manifest, which a refresh sets to this.
+        """
+        if self.manifest.weighting is None:
+            return None
+        lengths = [segment.live_lengths() for segment in self._segments]
+        total = sum(int(part.sum(dtype=np.int64)) for part in lengths)
+        return total / max(self.document_count, 1)
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes on disk of postings, of documents and terms, of the rest, and of all."""
@@ -377,16 +387,12 @@ class Index:
         Raises:
             IndexProblem: naming the first file that changed.
         """
-        for file in self.manifest.files:
-            path = self.folder / file.path
-            try:
-                same = checksum(path) == file.sha256
-            except OSError as error:
-                if Manifest.read(self.folder) != self.manifest:
-                    raise IndexProblem(f"{self.folder} was changed meanwhile; verify it again.") from None
-                raise IndexProblem(f"{path} cannot be read: {error.strerror}.") from None
-            if not same:
-                raise IndexProblem(f"{path} is damaged: its checksum does not match; build the index again.")
+        try:
+            verify_files(self.folder, self.manifest.files)
+        except IndexProblem:
+            if Manifest.read(self.folder) != self.manifest:
+                raise IndexProblem(f"{self.folder} was changed meanwhile; verify it again.") from None
+            raise
         return sum(file.bytes for file in self.manifest.files)
 
     def close(self) -> None:

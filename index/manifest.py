@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,3 +169,19 @@ def file_entry(folder: Path, path: Path) -> FileEntry:
 def file_entries(folder: Path, below: Path) -> tuple[FileEntry, ...]:
     """Describe the files of a sub-folder of an index."""
     return tuple(file_entry(folder, path) for path in files_below(below))
+
+
+def verify_files(folder: Path, files: Iterable[FileEntry]) -> None:
+    """Compare every byte of some files of an index with its checksum.
+
+    Raises:
+        IndexProblem: naming the first file that changed.
+    """
+    for file in files:
+        path = folder / file.path
+        try:
+            same = checksum(path) == file.sha256
+        except OSError as error:
+            raise IndexProblem(f"{path} cannot be read: {error.strerror}.") from None
+        if not same:
+            raise IndexProblem(f"{path} is damaged: its checksum does not match; build the index again.")

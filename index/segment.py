@@ -20,6 +20,11 @@ from lsr.index.store import Store
 
 STORE = "documents.sqlite"
 TEXT_FREQUENCIES = "text_frequencies.npy"
+# Under BM25: the term frequency of each posting, the length of each document.
+FREQUENCIES = "frequencies.npy"
+LENGTHS = "lengths.npy"
+FREQUENCY_TYPE = np.dtype(np.uint16)
+LENGTH_TYPE = np.dtype(np.uint32)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,19 @@ class Segment:
     def deleted(self) -> NDArray[np.int64]:
         """The local numbers of deleted documents, rising."""
         return np.empty(0, np.int64) if self.live is None else np.flatnonzero(~self.live)
+
+    def live_lengths(self) -> NDArray[np.uint32]:
+        """Return the length of each live document under BM25, shape (live documents,).
+
+        Raises:
+            IndexProblem: where the lengths do not fit the documents.
+        """
+        lengths = map_array(self.folder / LENGTHS, LENGTH_TYPE)
+        if len(lengths) != self.entry.documents:
+            raise IndexProblem(
+                f"{self.folder / LENGTHS} is damaged: it does not fit its neighbours; build the index again."
+            )
+        return np.asarray(lengths if self.live is None else lengths[self.live])
 
     def document_frequencies(self, terms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of live documents that hold each term, shape (terms,)."""

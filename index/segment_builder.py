@@ -68,6 +68,8 @@ class SegmentBuilder:
             raise ValueError(f"{weights.shape[0]} rows of weights for {len(documents)} documents")
         if text_terms is not None and text_terms.shape[0] != len(documents):
             raise ValueError(f"{text_terms.shape[0]} rows of text terms for {len(documents)} documents")
+        if not documents:
+            return
         weights = checked_weights(weights, documents)
         if not self._store_texts:
             documents = [document._replace(text=None) for document in documents]

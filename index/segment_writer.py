@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from lsr.index.files import ArrayWriter, write_array
 from lsr.index.grid import ImpactGrid
 from lsr.index.manifest import SegmentEntry
 from lsr.index.postings import WINDOW, Postings
+from lsr.index.segment import FREQUENCIES, FREQUENCY_TYPE, LENGTHS
 from lsr.index.spill import PostingSpill
 from lsr.index.weighting import Bm25Weighting
 
@@ -35,6 +37,14 @@ class QuantisationError:
             self.total_weight += float(weights.sum(dtype=np.float64))
             self.saturated += saturated
 
+    def add_stated(self, stated: dict[str, float], postings: int) -> None:
+        """Count in postings of which only `as_dict` is known."""
+        total = stated["mean_error"] * postings
+        self.largest = max(self.largest, stated["largest_error"])
+        self.total += total
+        self.total_weight += total / stated["relative_error"] if stated["relative_error"] else 0.0
+        self.saturated += int(stated["saturated"])
+
     def as_dict(self, postings: int) -> dict[str, float]:
         """Return the largest and mean absolute error, the mean as a part of the mean weight, and saturations."""
         return {
@@ -43,6 +53,69 @@ class QuantisationError:
             "relative_error": self.total / self.total_weight if self.total_weight else 0.0,
             "saturated": self.saturated,
         }
+
+
+class PostingsWriter:
+    """Writes the posting arrays of a segment, some terms after the other.
+
+    What stays in memory grows with runs, not with postings.
+    """
+
+    def __init__(self, folder: Path, grid: ImpactGrid, document_count: int, *, frequencies: bool) -> None:
+        self._folder = folder
+        self._window_count = (document_count + WINDOW - 1) // WINDOW
+        types = Postings.array_types(grid)
+        self._writers = {key: ArrayWriter(folder / f"{key}.npy", types[key]) for key in ("offsets", "codes")}
+        if frequencies:
+            self._writers["frequencies"] = ArrayWriter(folder / FREQUENCIES, FREQUENCY_TYPE)
+        self._run_windows = [np.empty(0, np.uint32)]
+        self._run_starts = [np.empty(0, np.int64)]
+        self._term_runs = [np.empty(0, np.int64)]
+        self._runs = 0
+        self.posting_count = 0
+
+    def write(
+        self,
+        counts: NDArray[np.int64],
+        documents: NDArray[np.uint32],
+        codes: NDArray[Any],
+        frequencies: NDArray[Any] | None = None,
+    ) -> None:
+        """Append the postings of the next terms.
+
+        Args:
+            counts: postings of each term, shape (terms,).
+            documents: local numbers in term order, rising within a term, shape (postings,).
+            codes: impacts on the grid, shape (postings,).
+            frequencies: term frequencies under BM25, shape (postings,).
+        """
+        offsets, windows, starts, first_runs = cut_runs(
+            counts, documents, self.posting_count, self._window_count
+        )
+        self._writers["offsets"].write(offsets)
+        self._writers["codes"].write(codes)
+        if frequencies is not None:
+            self._writers["frequencies"].write(frequencies)
+        self._run_windows.append(windows)
+        self._run_starts.append(starts)
+        self._term_runs.append(first_runs + self._runs)
+        self._runs += len(windows)
+        self.posting_count += len(offsets)
+
+    def finish(self) -> None:
+        """Finish the files."""
+        for writer in self._writers.values():
+            writer.close()
+        starts = np.concatenate([*self._run_starts, [self.posting_count]]).astype(np.int64)
+        write_array(self._folder / "run_windows.npy", np.concatenate(self._run_windows))
+        write_array(self._folder / "run_starts.npy", starts)
+        term_runs = np.concatenate([*self._term_runs, [self._runs]]).astype(np.int64)
+        write_array(self._folder / "term_runs.npy", term_runs)
+
+    def abort(self) -> None:
+        """Close files, finished or not."""
+        for writer in self._writers.values():
+            writer.abort()
 
 
 def write_segment(
@@ -59,44 +132,22 @@ def write_segment(
     Under BM25 the spilled values are term frequencies; they and the documents' lengths are kept
     beside the impacts, so that a refresh can weigh them anew.
     """
-    types = Postings.array_types(grid)
-    total = spill.posting_count
-    window_count = (spill.document_count + WINDOW - 1) // WINDOW
-    run_windows = [np.empty(0, np.uint32)]
-    run_starts = [np.empty(0, np.int64)]
-    term_runs = [np.empty(0, np.int64)]
-    runs = written = 0
     error = QuantisationError()
-    writers = {key: ArrayWriter(folder / f"{key}.npy", types[key]) for key in ("offsets", "codes")}
-    if lengths is not None:
-        writers["frequencies"] = ArrayWriter(folder / "frequencies.npy", np.dtype(np.uint16))
-        write_array(folder / "lengths.npy", lengths)
+    writer = PostingsWriter(folder, grid, spill.document_count, frequencies=lengths is not None)
     try:
+        if lengths is not None:
+            write_array(folder / LENGTHS, lengths)
         for part in spill.merge(term_count):
-            weights = part.values
+            weights, frequencies = part.values, None
             if weighting is not None and lengths is not None:
                 # What is kept is what counts, so that weighing anew gives the same impacts.
-                weights = np.minimum(weights, np.float32(65_535))
-                writers["frequencies"].write(weights)
-                weights = weighting.impacts(weights, lengths[part.documents])
-            offsets, windows, starts, first_runs = cut_runs(
-                part.counts, part.documents, written, window_count
-            )
+                frequencies = np.minimum(weights, np.float32(65_535))
+                weights = weighting.impacts(frequencies, lengths[part.documents])
             codes = grid.encode(weights)
             error.add(weights, grid.decode(codes), grid.saturated(weights))
-            writers["offsets"].write(offsets)
-            writers["codes"].write(codes)
-            run_windows.append(windows)
-            run_starts.append(starts)
-            term_runs.append(first_runs + runs)
-            runs += len(windows)
-            written += len(offsets)
-        for writer in writers.values():
-            writer.close()
+            writer.write(part.counts, part.documents, codes, frequencies)
+        writer.finish()
     finally:
-        for writer in writers.values():
-            writer.abort()
-    write_array(folder / "run_windows.npy", np.concatenate(run_windows))
-    write_array(folder / "run_starts.npy", np.concatenate([*run_starts, [total]]).astype(np.int64))
-    write_array(folder / "term_runs.npy", np.concatenate([*term_runs, [runs]]).astype(np.int64))
+        writer.abort()
+    total = writer.posting_count
     return SegmentEntry(name, spill.document_count, total, error.as_dict(total))

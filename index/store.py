@@ -10,7 +10,6 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +28,10 @@ CREATE TABLE documents (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, tit
 CREATE TABLE terms (id INTEGER PRIMARY KEY, term TEXT NOT NULL);
 """
 _INSERT = "INSERT INTO documents (number, id, title, metadata, text) VALUES (?, ?, ?, ?, ?)"
+_ROWS_AFTER = (
+    "SELECT number, id, title, metadata, text FROM documents WHERE number > ? ORDER BY number LIMIT ?"
+)
+_ROWS_A_BATCH = 500
 # A store has tables and their indexes; views, triggers and virtual tables could do what tables can't.
 _FOREIGN = """
 SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1
@@ -129,6 +132,15 @@ class StoreWriter:
         self._connection.executemany("DELETE FROM documents WHERE id = ?", [(id_,) for id_ in found])
         return list(found.values())
 
+    def copy(self, store: Store, live: NDArray[np.bool_] | None) -> None:
+        """Append the documents of a finished store, those that are not live left out."""
+        self.field_types.include(store.fields)
+        for rows in store.row_batches():
+            kept = [row[1:] for row in rows if live is None or live[row[0]]]
+            numbered = [(number, *row) for number, row in enumerate(kept, self.document_count)]
+            self._connection.executemany(_INSERT, numbered)
+            self.document_count += len(numbered)
+
     def finish(self, terms: Iterable[tuple[int, str]]) -> None:
         """Store the strings of term ids and the typed fields, then close the file."""
         write_fields(self._connection, self.field_types.types())
@@ -148,9 +160,14 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._users = 1
+        self._filter_lock = threading.Lock()
         self._lock = threading.Lock()
         try:
             self._connection = self._connect()
+            # Filters have a connection of their own, which stays confined to them, and other threads
+            # go on meanwhile. It reads once now: later the file's name may be gone.
+            self._filter_connection = self._connect()
+            self._filter_connection.execute("SELECT 1 FROM terms LIMIT 1").fetchone()
             if self._connection.execute(_FOREIGN).fetchone():
                 raise sqlite3.DatabaseError("it holds more than tables")
             self._connection.execute(
@@ -212,9 +229,8 @@ class Store:
     def matching(self, condition: Filter, document_count: int) -> NDArray[np.bool_]:
         """Return which of the store's documents a filter holds for, shape (document_count,)."""
         try:
-            # A connection of its own is confined to the filter, and other threads go on meanwhile.
-            with closing(self._connect()) as connection:
-                return condition.matching(connection, self.fields, document_count)
+            with self._filter_lock:
+                return condition.matching(self._filter_connection, self.fields, document_count)
         except sqlite3.Error as error:
             raise self._damaged(error) from None
 
@@ -225,6 +241,13 @@ class Store:
     def all_ids(self) -> dict[int, str]:
         """Return every document id by number."""
         return dict(self._rows("SELECT number, id FROM documents", ()))
+
+    def row_batches(self) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the stored rows of documents by rising number, some at a time."""
+        after = -1
+        while rows := self._rows(_ROWS_AFTER, (after, _ROWS_A_BATCH)):
+            yield rows
+            after = rows[-1][0]
 
     def all_terms(self) -> list[tuple[int, str]]:
         """Return the terms that this store holds with their ids, rising."""
@@ -255,6 +278,7 @@ class Store:
             self._users -= 1
             if self._users == 0:
                 self._connection.close()
+                self._filter_connection.close()
 
 
 def _rows_of(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:

@@ -40,7 +40,7 @@ def found(folder: Path) -> list[str]:
 
 
 def test_changes_are_visible_together_and_after_the_commit(folder: Path) -> None:
-    with IndexEditor(folder) as editor:
+    with IndexEditor(folder, merge=False) as editor:
         editor.add(rows([4, 4, 4], [0, 0, 300]), records("d", "e"))
         assert editor.delete(["a", "e"]) == 2
         assert editor.update(rows([0, 0, 4], [1, 0, 0]), records("b", "new")) == 1
@@ -133,7 +133,7 @@ def test_a_dead_writer_leaves_no_lock_and_its_files_go(folder: Path) -> None:
 def test_snapshots_stay_as_they_were_and_refresh(folder: Path) -> None:
     with Index(folder) as old:
         assert old.refresh() is old
-        with IndexEditor(folder) as editor:
+        with IndexEditor(folder, merge=False) as editor:
             editor.delete(["a"])
             editor.commit()
             middle = old.refresh()
