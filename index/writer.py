@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -74,7 +75,12 @@ class IndexWriter:
         self._store_texts = store_texts
         self._durable = durable
         self._index_lock = self._lock_existing()
-        self._staging, self._lock = _staging_folder(self.folder)
+        try:
+            self._staging, self._lock = _staging_folder(self.folder)
+        except OSError as error:
+            if self._index_lock is not None:
+                self._index_lock.release()
+            raise self._not_written(error) from error
         try:
             self._segment = secrets.token_hex(6)
             self._encoder_name = f"encoder-{self._segment}"
@@ -83,9 +89,24 @@ class IndexWriter:
             self._builder = SegmentBuilder(
                 self._staging / "segments" / self._segment, bm25=bool(bm25), store_texts=store_texts
             )
-        except BaseException:
+        except BaseException as error:
             self._discard()
+            if isinstance(error, (OSError, sqlite3.OperationalError)):
+                raise self._not_written(error) from error
             raise
+
+    def _not_written(self, error: Exception) -> IndexProblem:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        return IndexProblem(
+            f"The index {self.folder} cannot be written ({reason}), and nothing of it was kept; "
+            "free some space or choose another place with -o."
+        )
+
+    def _not_confirmed(self, error: OSError) -> IndexProblem:
+        return IndexProblem(
+            f"The index {self.folder} is in place, but the disk did not confirm it "
+            f"({error.strerror or error}): it may be lost if the machine stops now."
+        )
 
     def _lock_existing(self) -> FileLock | None:
         """Keep others from changing an index that is about to be replaced: it would be for nothing."""
@@ -183,7 +204,14 @@ class IndexWriter:
             self.encoder_folder.rename(self.folder / self._encoder_name)
             if self._durable:
                 synchronise(self.folder / "segments")
-            replace_file(self.folder / MANIFEST, manifest.to_bytes(), durable=self._durable)
+            content = manifest.to_bytes()
+            try:
+                replace_file(self.folder / MANIFEST, content, durable=self._durable)
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    if (self.folder / MANIFEST).read_bytes() == content:
+                        raise self._not_confirmed(error) from error
+                raise
             # Only now is the old index gone; what it leaves behind is unreachable.
             remove_unnamed(self.folder, manifest)
             self._discard()
@@ -200,7 +228,10 @@ class IndexWriter:
                 f"{self.folder} appeared while its index was being built; choose another folder with -o."
             ) from None
         if self._durable:
-            synchronise(self.folder.parent)
+            try:
+                synchronise(self.folder.parent)
+            except OSError as error:
+                raise self._not_confirmed(error) from error
 
     def _discard(self) -> None:
         if self._index_lock is not None:
@@ -221,11 +252,7 @@ class IndexWriter:
         if self._staging.exists():
             self._discard()
         if isinstance(error, (OSError, sqlite3.OperationalError)):
-            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-            raise IndexProblem(
-                f"The index {self.folder} cannot be written ({reason}), and nothing of it was kept; "
-                "free some space or choose another place with -o."
-            ) from error
+            raise self._not_written(error) from error
 
 
 def _staging_folder(target: Path) -> tuple[Path, FileLock]:
@@ -249,5 +276,9 @@ def _staging_folder(target: Path) -> tuple[Path, FileLock]:
     os.umask(mask)
     staging.chmod(0o777 & ~mask)
     lock = FileLock(staging / LOCK)
-    lock.acquire(timeout=0)
+    try:
+        lock.acquire(timeout=0)
+    except OSError:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
     return staging, lock
