@@ -25,7 +25,7 @@ from lsr.encoders.device import choose_device
 from lsr.encoders.hub import resolve_source
 from lsr.encoders.options import EncoderOptions
 from lsr.encoders.spans import piece_spans
-from lsr.encoders.sparse_rows import from_dense, keep_heaviest, maximum_by_owner, stacked
+from lsr.encoders.sparse_rows import from_dense, keep_heaviest, maximum_by_owner, stacked, terms_held
 from lsr.errors import UserError
 
 KIND = "composition"
@@ -51,6 +51,9 @@ class ComposedEncoder:
         """Texts longer than `max_length` so far."""
         self.text_frequencies = np.zeros(model.vocabulary_size, dtype=np.int64)
         """How many of the documents encoded so far hold each piece themselves, shape (vocabulary,)."""
+        self.text_terms = stacked([], model.vocabulary_size)
+        """The pieces that each document of the last `encode_documents` holds itself, as far as it was
+        read: 1 where it does, shape (texts, vocabulary)."""
         self.model = model
         self.folder: Path | None = None
         """Where the model lies; None for one in training."""
@@ -91,15 +94,25 @@ class ComposedEncoder:
 
     def encode_documents(self, texts: Sequence[str]) -> sparse.csr_array:
         """Return document weights, shape (texts, vocabulary)."""
+        held: list[sparse.csr_array] = []
         weights = self._encode(
             self.model.document,
             self.model.document_tokenizer,
             texts,
             self._document_length(),
             further=self._options.long_documents == "windows",
-            count=True,
+            held=held,
         )
+        self.text_terms = stacked(held, self.model.vocabulary_size)
+        self.text_frequencies += np.bincount(self.text_terms.indices, minlength=self.model.vocabulary_size)
         return keep_heaviest(weights, self._options.max_terms)
+
+    def own_terms(self, texts: Sequence[str]) -> sparse.csr_array:
+        """Return what `text_terms` would be after encoding `texts`; the model does not run."""
+        windows, _ = self.model.document_tokenizer.windows(
+            texts, self._document_length(), further=self._options.long_documents == "windows"
+        )
+        return _held(windows, len(texts), self.model.vocabulary_size)
 
     def encode_queries(
         self, texts: Sequence[str], statistics: CorpusStatistics | None = None
@@ -110,7 +123,7 @@ class ComposedEncoder:
             return bag.encode_queries(texts, statistics)
         side, tokenizer = self.model.query, self.model.query_tokenizer
         assert isinstance(side, Side)
-        return self._encode(side, tokenizer, texts, tokenizer.max_length, further=False, count=False)
+        return self._encode(side, tokenizer, texts, tokenizer.max_length, further=False, held=None)
 
     def query_table(self) -> BagOfTokensQueryEncoder | None:
         """Return the query side that needs no model; None where queries run through one."""
@@ -165,14 +178,14 @@ class ComposedEncoder:
         max_length: int | None,
         *,
         further: bool,
-        count: bool,
+        held: list[sparse.csr_array] | None,
     ) -> sparse.csr_array:
         training = self.model.training
         self.model.eval()
         try:
             parts = [
                 self._encode_buffer(
-                    side, tokenizer, texts[start : start + _BUFFER_TEXTS], max_length, further, count
+                    side, tokenizer, texts[start : start + _BUFFER_TEXTS], max_length, further, held
                 )
                 for start in range(0, len(texts), _BUFFER_TEXTS)
             ]
@@ -187,14 +200,13 @@ class ComposedEncoder:
         texts: Sequence[str],
         max_length: int | None,
         further: bool,
-        count: bool,
+        held: list[sparse.csr_array] | None,
     ) -> sparse.csr_array:
         windows, longer = tokenizer.windows(texts, max_length, further=further)
         width = self.model.vocabulary_size
-        if count:
+        if held is not None:
             self.cut_count += longer
-            for owner_pieces in _pieces_by_owner(windows):
-                self.text_frequencies[owner_pieces[owner_pieces < width]] += 1
+            held.append(_held(windows, len(texts), width))
         lengths = [len(ids) for _, ids in windows]
         budget = self._options.batch_size * (max_length or max(lengths, default=1))
         rows: list[int] = []
@@ -218,11 +230,8 @@ class ComposedEncoder:
         return maximum_by_owner(stacked(parts, width), owners, len(texts))
 
 
-def _pieces_by_owner(windows: list[tuple[int, list[int]]]) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
-    texts: dict[int, list[int]] = {}
-    for owner, ids in windows:
-        texts.setdefault(owner, []).extend(ids)
-    return [np.unique(np.array(ids, dtype=np.int64)) for ids in texts.values()]
+def _held(windows: list[tuple[int, list[int]]], texts: int, width: int) -> sparse.csr_array:
+    return terms_held([owner for owner, _ in windows], [ids for _, ids in windows], texts, width)
 
 
 def _digest(module: nn.Module, settings: dict[str, Any], tokenizer: TextTokenizer) -> str:

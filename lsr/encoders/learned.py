@@ -27,7 +27,7 @@ from lsr.encoders.options import EncoderOptions
 from lsr.encoders.pooling import pooled_weights
 from lsr.encoders.query_table import query_side
 from lsr.encoders.spans import piece_spans
-from lsr.encoders.sparse_rows import keep_heaviest, maximum_by_owner, stacked
+from lsr.encoders.sparse_rows import keep_heaviest, maximum_by_owner, stacked, terms_held
 from lsr.encoders.tokenization import (
     load_tokenizer,
     saved_max_length,
@@ -65,6 +65,9 @@ class LearnedEncoder:
         self.text_frequencies = np.zeros(model.vocabulary_size, dtype=np.int64)
         """How many of the documents encoded so far hold each piece themselves, as far as they were
         read, shape (vocabulary,): the document frequencies of a corpus IDF."""
+        self.text_terms = stacked([], model.vocabulary_size)
+        """The pieces that each document of the last `encode_documents` holds itself, as far as it was
+        read: 1 where it does, shape (texts, vocabulary)."""
         self._model = model
         self._tokenizer = tokenizer
         self._checkpoint = checkpoint
@@ -126,13 +129,28 @@ class LearnedEncoder:
         Give a thousand texts or more at a time: they are sorted by length within one call.
         """
         settings = self._settings
+        held: list[sparse.csr_array] = []
         weights = self._encode(
-            [settings.document_prompt + text if text.strip() else "" for text in texts],
+            self._prompted(texts),
             settings.max_length,
             windows=settings.long_documents == "windows",
-            count=True,
+            held=held,
         )
+        self.text_terms = stacked(held, self._model.vocabulary_size)
+        self.text_frequencies += np.bincount(self.text_terms.indices, minlength=self._model.vocabulary_size)
         return keep_heaviest(weights, settings.document_limit())
+
+    def own_terms(self, texts: Sequence[str]) -> sparse.csr_array:
+        """Return what `text_terms` would be after encoding `texts`; the model does not run."""
+        settings = self._settings
+        parts = []
+        for buffer in _buffers(self._prompted(texts)):
+            inputs, owners = self._inputs(buffer, settings.max_length, settings.long_documents == "windows")
+            parts.append(terms_held(owners, inputs, len(buffer), self._model.vocabulary_size))
+        return stacked(parts, self._model.vocabulary_size)
+
+    def _prompted(self, texts: Sequence[str]) -> list[str]:
+        return [self._settings.document_prompt + text if text.strip() else "" for text in texts]
 
     def encode_queries(
         self, texts: Sequence[str], statistics: CorpusStatistics | None = None
@@ -196,12 +214,19 @@ class LearnedEncoder:
         save_encoder(self, Path(folder))
 
     def _encode(
-        self, texts: list[str], max_length: int | None, *, windows: bool, count: bool = False
+        self,
+        texts: list[str],
+        max_length: int | None,
+        *,
+        windows: bool,
+        held: list[sparse.csr_array] | None = None,
     ) -> sparse.csr_array:
+        """Encode; `held`, where given, receives the pieces of each text."""
+
         def prepare(buffer: list[str]) -> _Prepared:
             inputs, owners = self._inputs(buffer, max_length, windows)
-            if count:
-                self._count_pieces(inputs, owners)
+            if held is not None:
+                held.append(terms_held(owners, inputs, len(buffer), self._model.vocabulary_size))
             return _Prepared(len(buffer), inputs, owners)
 
         buffers = _buffers(texts)
@@ -253,14 +278,6 @@ class LearnedEncoder:
                     inputs.append(np.array(ids, dtype=np.int32))
                     owners.append(owner)
         return inputs, owners
-
-    def _count_pieces(self, inputs: list[NDArray[np.int32]], owners: list[int]) -> None:
-        if not inputs:
-            return
-        width = self._model.vocabulary_size
-        owner = np.repeat(np.asarray(owners, dtype=np.int64), [len(ids) for ids in inputs])
-        pairs = np.unique(owner * width + np.concatenate(inputs))
-        self.text_frequencies += np.bincount(pairs % width, minlength=width)
 
     def _forward(self, inputs: list[NDArray[np.int32]]) -> sparse.csr_array:
         """Run the model on inputs that are sorted by length; return their weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,21 @@ def _placed(weights: sparse.csr_array, owners: NDArray[np.int64], owner_count: i
     np.cumsum(lengths, out=indptr[1:])
     sorted_rows = weights[np.argsort(owners)]
     return _csr(sorted_rows.data, sorted_rows.indices, indptr, weights.shape[1])
+
+
+def terms_held(
+    owners: list[int], pieces: Sequence[NDArray[Any] | list[int]], owner_count: int, width: int
+) -> sparse.csr_array:
+    """Return 1 for every distinct term that an owner holds, shape (owner_count, width).
+
+    `owners` holds the owner of each entry of `pieces`; ids of `width` or more are left out.
+    """
+    owner = np.repeat(np.asarray(owners, dtype=np.int64), [len(ids) for ids in pieces])
+    flat = np.concatenate([np.zeros(0, np.int64), *pieces]).astype(np.int64)
+    pairs = np.unique((owner * width + flat)[flat < width])
+    indptr = np.zeros(owner_count + 1, dtype=np.int64)
+    np.cumsum(np.bincount(pairs // width, minlength=owner_count), out=indptr[1:])
+    return _csr(np.ones(len(pairs), np.float32), pairs % width, indptr, width)
 
 
 def stacked(parts: list[sparse.csr_array], width: int) -> sparse.csr_array:

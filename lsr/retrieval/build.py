@@ -147,10 +147,11 @@ def build_index(
             weights = kept.encode(batch, encode) if kept else encode(batch)
             encode_seconds += time.perf_counter() - before
             empty += int((weights.indptr[1:] == weights.indptr[:-1]).sum())
-            writer.add(weights, [_record(document) for document in batch])
+            text_terms = None if with_vectors else getattr(loaded, "text_terms", None)
+            writer.add(weights, [_record(document) for document in batch], text_terms)
             if progress:
                 progress(len(batch))
-        manifest = writer.commit(loaded.vocabulary, getattr(loaded, "text_frequencies", None))
+        manifest = writer.commit(loaded.vocabulary)
         count, postings = writer.document_count, writer.posting_count
         # Batches of whichever job are of no more use now.
         if kept:

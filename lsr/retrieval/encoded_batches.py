@@ -28,7 +28,7 @@ from lsr.errors import UserError
 
 Encode = Callable[[Sequence[Document]], sparse.csr_array]
 
-_FORMAT = 1
+_FORMAT = 2
 _JOB = "job.json"
 _LOCK = "lock"
 
@@ -121,8 +121,6 @@ class EncodedBatches:
         encoder = self._encoder
         terms = len(encoder.vocabulary)
         cut = int(getattr(encoder, "cut_count", 0))
-        counted = getattr(encoder, "text_frequencies", None)
-        before = None if counted is None else counted.copy()
         weights = encode(batch)
         arrays = {
             "digest": np.frombuffer(digest, np.uint8),
@@ -133,8 +131,9 @@ class EncodedBatches:
             "new_terms": np.frombuffer(json.dumps(list(encoder.vocabulary[terms:])).encode(), np.uint8),
             "cut": np.array(int(getattr(encoder, "cut_count", 0)) - cut),
         }
-        if before is not None:
-            arrays["text_frequencies"] = encoder.text_frequencies - before  # type: ignore[attr-defined]
+        held = getattr(encoder, "text_terms", None)
+        if held is not None:
+            arrays |= {"text_terms": held.indices, "text_term_starts": held.indptr}
         temporary = path.with_suffix(".new")
         with temporary.open("wb") as file:
             np.savez(file, **arrays)
@@ -151,8 +150,13 @@ class EncodedBatches:
             encoder.extend_vocabulary(new_terms)
         if hasattr(encoder, "cut_count"):
             encoder.cut_count += int(arrays["cut"])
-        if "text_frequencies" in arrays:
-            encoder.text_frequencies += arrays["text_frequencies"]
+        if "text_terms" in arrays:
+            terms, starts = arrays["text_terms"], arrays["text_term_starts"]
+            shape = (len(starts) - 1, len(encoder.text_frequencies))
+            encoder.text_terms = sparse.csr_array(
+                (np.ones(len(terms), np.float32), terms, starts), shape=shape
+            )
+            encoder.text_frequencies += np.bincount(terms, minlength=shape[1])
 
     def close(self) -> None:
         """Let go of the folder; the batches stay."""
