@@ -98,7 +98,10 @@ class Filter:
         use one of the filter's own.
         """
         mask = np.zeros(document_count, np.bool_)
-        numbers = np.array([row[0] for row in self._run(connection, types)], np.int64)
+        found = [row[0] for row in self._run(connection, types)]
+        if not all(isinstance(number, int) for number in found):
+            raise sqlite3.DatabaseError("the number of a document is none")
+        numbers = np.array(found, np.int64)
         if len(numbers) and not (numbers.min() >= 0 and numbers.max() < document_count):
             raise sqlite3.DatabaseError("a document's number is out of range")
         mask[numbers] = True

@@ -337,11 +337,7 @@ class Index:
         wanted = [int(number) for number in numbers]
         for segment in self._segments:
             local = [n - segment.base for n in wanted if self._segment_of(n) is segment]
-            # Many at once are read faster in one go than one by one.
-            if len(local) * 8 > segment.postings.document_count:
-                ids = segment.store.all_ids()
-            else:
-                ids = segment.store.ids(local)
+            ids = segment.store.ids(local)
             found.update((n + segment.base, ids[n]) for n in local)
         return [found[number] for number in wanted]
 

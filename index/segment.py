@@ -61,7 +61,8 @@ class Segment:
             raise IndexProblem(f"{folder} is damaged: it does not hold what {MANIFEST} says.")
         text_frequencies = _read_text_frequencies(folder, entry)
         live = read_live(folder, entry)
-        return cls(folder, entry, base, postings, Store(folder / STORE), text_frequencies, live)
+        store = Store(folder / STORE, entry.documents)
+        return cls(folder, entry, base, postings, store, text_frequencies, live)
 
     def share(self, entry: SegmentEntry, base: int) -> Segment:
         """Return the same segment as a newer snapshot has it: other deleted documents, another place."""

@@ -27,6 +27,9 @@ _SCHEMA = """
 CREATE TABLE documents (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT, metadata TEXT, text TEXT);
 CREATE TABLE terms (id INTEGER PRIMARY KEY, term TEXT NOT NULL);
 """
+_TEXT = (str, type(None))
+# SQLite's messages quote the file; damaged, they may be no UTF-8.
+_DAMAGE = (sqlite3.Error, UnicodeDecodeError)
 _INSERT = "INSERT INTO documents (number, id, title, metadata, text) VALUES (?, ?, ?, ?, ?)"
 _ROWS_AFTER = (
     "SELECT number, id, title, metadata, text FROM documents WHERE number > ? ORDER BY number LIMIT ?"
@@ -155,10 +158,21 @@ class StoreWriter:
 
 
 class Store:
-    """Reads the store of a finished segment; safe to use from several threads."""
+    """Reads the store of a finished segment; safe to use from several threads.
 
-    def __init__(self, path: Path) -> None:
+    What it returns is of the types it says and within bounds, whatever the file holds.
+
+    Args:
+        path: the file.
+        document_count: numbers of documents lie below this.
+
+    Raises:
+        IndexProblem: here and later, where the file is damaged.
+    """
+
+    def __init__(self, path: Path, document_count: int = 1 << 32) -> None:
         self._path = path
+        self._document_count = document_count
         self._users = 1
         self._filter_lock = threading.Lock()
         self._lock = threading.Lock()
@@ -174,7 +188,7 @@ class Store:
                 "SELECT number, id, title, text, metadata FROM documents LIMIT 1"
             ).fetchone()
             self._connection.execute("SELECT id, term FROM terms LIMIT 1").fetchone()
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             raise self._damaged(error) from None
 
     def _connect(self) -> sqlite3.Connection:
@@ -187,25 +201,41 @@ class Store:
     def _damaged(self, error: Exception) -> IndexProblem:
         return IndexProblem(f"{self._path} is damaged ({error}); build the index again.")
 
-    def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, values: Sequence[Any], *types: type | tuple[type, ...]) -> list[Any]:
+        """Run a query and check the types of its columns."""
         try:
             with self._lock:
-                return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+                rows = self._connection.execute(query, values).fetchall()
+        except _DAMAGE as error:
             raise self._damaged(error) from None
+        for column, kind in enumerate(types):
+            if not all(isinstance(row[column], kind) for row in rows):
+                raise self._damaged(ValueError("a value is of another type than it should be"))
+        return rows
 
-    def _rows_of(self, query: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    def _rows_of(
+        self, query: str, values: Sequence[Any], *types: type | tuple[type, ...]
+    ) -> Iterator[tuple[Any, ...]]:
         """Run a query with an ``IN ({})`` over any number of values."""
         for start in range(0, len(values), _PARAMETERS):
             part = values[start : start + _PARAMETERS]
-            yield from self._rows(query.format(",".join("?" * len(part))), part)
+            yield from self._rows(query.format(",".join("?" * len(part))), part, *types)
+
+    def _complete(self, found: dict[int, Any], numbers: Sequence[int]) -> None:
+        """Refuse a store that lacks documents which the index knows."""
+        for number in numbers:
+            if number not in found:
+                raise self._damaged(ValueError(f"document {number} is missing"))
 
     def documents(self, numbers: Sequence[int]) -> dict[int, StoredDocument]:
         """Return documents by number."""
         found = {}
         query = "SELECT number, id, title, text, metadata FROM documents WHERE number IN ({})"
-        for number, id_, title, text, metadata in self._rows_of(query, numbers):
+        for number, id_, title, text, metadata in self._rows_of(
+            query, numbers, int, str, _TEXT, _TEXT, _TEXT
+        ):
             found[number] = StoredDocument(number, id_, title or "", text, self._metadata(metadata))
+        self._complete(found, numbers)
         return found
 
     def _metadata(self, stored: str | None) -> dict[str, Any]:
@@ -223,7 +253,7 @@ class Store:
         try:
             with self._lock:
                 return read_field_types(self._connection)
-        except (sqlite3.Error, ValueError) as error:
+        except (*_DAMAGE, ValueError, TypeError) as error:
             raise self._damaged(error) from None
 
     def matching(self, condition: Filter, document_count: int) -> NDArray[np.bool_]:
@@ -231,40 +261,49 @@ class Store:
         try:
             with self._filter_lock:
                 return condition.matching(self._filter_connection, self.fields, document_count)
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             raise self._damaged(error) from None
 
     def ids(self, numbers: Sequence[int]) -> dict[int, str]:
-        """Return document ids by number."""
-        return dict(self._rows_of("SELECT number, id FROM documents WHERE number IN ({})", numbers))
-
-    def all_ids(self) -> dict[int, str]:
-        """Return every document id by number."""
-        return dict(self._rows("SELECT number, id FROM documents", ()))
+        """Return document ids by number, and perhaps those of more documents."""
+        # Many at once are read faster in one go than one by one.
+        if len(numbers) * 8 > self._document_count:
+            found = dict(self._rows("SELECT number, id FROM documents", (), int, str))
+        else:
+            query = "SELECT number, id FROM documents WHERE number IN ({})"
+            found = dict(self._rows_of(query, numbers, int, str))
+        self._complete(found, numbers)
+        return found
 
     def row_batches(self) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the stored rows of documents by rising number, some at a time."""
         after = -1
-        while rows := self._rows(_ROWS_AFTER, (after, _ROWS_A_BATCH)):
+        while rows := self._rows(_ROWS_AFTER, (after, _ROWS_A_BATCH), int, str):
+            if not after < rows[-1][0] < self._document_count:
+                raise self._damaged(ValueError("numbers of documents do not rise"))
             yield rows
             after = rows[-1][0]
 
     def all_terms(self) -> list[tuple[int, str]]:
         """Return the terms that this store holds with their ids, rising."""
-        return self._rows("SELECT id, term FROM terms ORDER BY id", ())
+        return self._rows("SELECT id, term FROM terms ORDER BY id", (), int, str)
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
         """Return document numbers by id, without the ids that are unknown."""
-        return dict(self._rows_of("SELECT id, number FROM documents WHERE id IN ({})", ids))
+        found = dict(self._rows_of("SELECT id, number FROM documents WHERE id IN ({})", ids, str, int))
+        if not all(0 <= number < self._document_count for number in found.values()):
+            raise self._damaged(ValueError("the number of a document is out of range"))
+        return found
 
     def terms(self, term_ids: NDArray[np.int64]) -> dict[int, str]:
         """Return term strings by id."""
-        return dict(self._rows_of("SELECT id, term FROM terms WHERE id IN ({})", term_ids.tolist()))
+        query = "SELECT id, term FROM terms WHERE id IN ({})"
+        return dict(self._rows_of(query, term_ids.tolist(), int, str))
 
     def term_ids(self, terms: Sequence[str]) -> dict[str, int]:
         """Return term ids by string; of equal strings the lowest id."""
-        rows = self._rows_of("SELECT term, min(id) FROM terms WHERE term IN ({}) GROUP BY term", terms)
-        return dict(rows)
+        query = "SELECT term, min(id) FROM terms WHERE term IN ({}) GROUP BY term"
+        return dict(self._rows_of(query, terms, str, int))
 
     def share(self) -> Store:
         """Return this store for one more user; the last one's `close` closes the file."""
