@@ -104,7 +104,8 @@ def settings_of_checkpoint(checkpoint: Checkpoint) -> ModelSettings:
             special_tokens=settings.special_tokens,
             max_length=settings.max_length,
             prompt=settings.document_prompt,
-            precision=settings.precision,
+            # Integers are a form to run, not to train.
+            precision="float32" if settings.precision == "int8" else settings.precision,
         ),
         query=QuerySettings(
             kind=kinds[settings.kind], max_length=settings.query_max_length, prompt=settings.query_prompt

@@ -25,6 +25,7 @@ from lsr.errors import UserError
 
 _TOKENIZER = "query_tokenizer.json"
 _TABLE = "query_weights.npy"
+_FACTORS = "query_factors.npy"
 _RECORD = "query_encoder.json"
 
 
@@ -33,7 +34,8 @@ class BagOfTokensQueryEncoder:
 
     Pieces whose table weight is 0 or less (special tokens under the rule ``zero``, tokens that
     ``idf.json`` leaves out) never enter a query. With ``idf="corpus"`` the others get the IDF of
-    the corpus that is searched in place of their table weight.
+    the corpus that is searched in place of their table weight, times `factors`, shape (vocabulary,),
+    where the model learned any; the table holds the products already.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class BagOfTokensQueryEncoder:
         tokenizer: Tokenizer,
         table: NDArray[np.float32],
         *,
+        factors: NDArray[np.float32] | None = None,
         kind: str = "inference-free",
         idf: IdfSource = "training",
         max_length: int | None = None,
@@ -54,6 +57,7 @@ class BagOfTokensQueryEncoder:
             )
         self._tokenizer = tokenizer
         self._table = table
+        self._factors = factors
         self._kind = kind
         self._idf: IdfSource = idf
         self._max_length = max_length
@@ -80,6 +84,11 @@ class BagOfTokensQueryEncoder:
     def table(self) -> NDArray[np.float32]:
         """The weight of each term where it occurs, shape (vocabulary,)."""
         return self._table
+
+    @property
+    def factors(self) -> NDArray[np.float32] | None:
+        """What the IDF of each term is multiplied by, shape (vocabulary,); None for 1."""
+        return self._factors
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -121,6 +130,8 @@ class BagOfTokensQueryEncoder:
         counted = statistics.text_document_frequencies
         frequencies = np.asarray(counted(distinct), dtype=np.int64)
         weights = corpus_idf(statistics.document_count, frequencies)
+        if self._factors is not None:
+            weights *= self._factors[distinct]
         return [weights[np.searchsorted(distinct, ids)] for ids in pieces]
 
     def term_spans(self, text: str) -> list[TermSpan]:
@@ -138,7 +149,9 @@ class BagOfTokensQueryEncoder:
         """Write the tokenizer, the table and the settings into `folder`."""
         self._tokenizer.save(str(folder / _TOKENIZER), pretty=False)
         np.save(folder / _TABLE, self._table, allow_pickle=False)
-        record = {"format": 1, **self.settings}
+        record = {"format": 1, **self.settings, "factors": self._factors is not None}
+        if self._factors is not None:
+            np.save(folder / _FACTORS, self._factors, allow_pickle=False)
         (folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -146,19 +159,27 @@ class BagOfTokensQueryEncoder:
         cls, folder: Path, record: dict[str, Any], idf: IdfSource | None = None
     ) -> BagOfTokensQueryEncoder:
         """Load what `save` wrote; `record` is the parsed ``query_encoder.json``, `idf` wins over it."""
-        path = folder / _TABLE
-        try:
-            table = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read ({error}); build the index again.") from None
-        if table.ndim != 1 or table.dtype != np.float32:
-            raise UserError(f"{path} is not one row of float32 weights; build the index again.")
+        table = _row(folder / _TABLE)
+        factors = _row(folder / _FACTORS) if record.get("factors") else None
+        if factors is not None and factors.size != table.size:
+            raise UserError(f"{folder / _FACTORS} is not as long as {_TABLE}; build the index again.")
         return cls(
             read_tokenizer(folder / _TOKENIZER),
             table,
+            factors=factors,
             kind=record["kind"],
             idf=idf or record.get("idf", "training"),
             max_length=record.get("max_length"),
             max_terms=record.get("max_terms"),
             prompt=record.get("prompt", ""),
         )
+
+
+def _row(path: Path) -> NDArray[np.float32]:
+    try:
+        row: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); build the index again.") from None
+    if row.ndim != 1 or row.dtype != np.float32:
+        raise UserError(f"{path} is not one row of float32 weights; build the index again.")
+    return row

@@ -14,6 +14,8 @@ from lsr.errors import UserError
 
 OWN_CONFIG = "lsr_encoder.json"
 IDF_FILE = "idf.json"
+FACTORS_FILE = "query_factors.json"
+HEAD_ROWS_FILE = "head_rows.npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Checkpoint:
     """Where the parts of an encoder lie, and its settings.
 
     `backbone` holds config.json, the weights and the documents' tokenizer. Query weights come from
-    `static` (a saved SparseStaticEmbedding) or `idf_path` (an ``idf.json``), where there is one.
+    `static` (a saved SparseStaticEmbedding) or `idf_path` (an ``idf.json``), where there is one;
+    `factors_path` (a ``query_factors.json``) multiplies the IDF. A static embedding holds the products.
     """
 
     source: str
@@ -30,6 +33,7 @@ class Checkpoint:
     settings: LearnedSettings
     static: Path | None = None
     idf_path: Path | None = None
+    factors_path: Path | None = None
 
 
 def open_checkpoint(source: str, options: EncoderOptions) -> Checkpoint:
@@ -77,7 +81,8 @@ def open_checkpoint(source: str, options: EncoderOptions) -> Checkpoint:
             "use --idf corpus, or another kind."
         )
     _check_backbone(backbone, source)
-    return Checkpoint(source, folder, backbone, settings, static, idf_path)
+    factors_path = folder / FACTORS_FILE if (folder / FACTORS_FILE).is_file() else None
+    return Checkpoint(source, folder, backbone, settings, static, idf_path, factors_path)
 
 
 def _with_kind_asked_for(settings: LearnedSettings, options: EncoderOptions) -> LearnedSettings:

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from lsr.encoders.built_in import BUILT_IN, built_in_folder
 from lsr.errors import UserError
 
 # Weights only as safetensors: pickles are never fetched, let alone opened.
@@ -17,9 +18,12 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 def resolve_source(source: str, revision: str | None = None) -> Path:
     """Return the absolute folder of the checkpoint `source`, a folder or a Hugging Face id.
 
+    The names in `lsr.encoders.built_in.BUILT_IN` are the package's own models, which need no network.
     Raises `UserError` where there is neither: no such folder, no such id or revision, a gated
     repository, no network.
     """
+    if source in BUILT_IN:
+        return built_in_folder(source)
     path = Path(source).expanduser()
     if path.is_dir():
         return path.resolve()
@@ -30,7 +34,7 @@ def resolve_source(source: str, revision: str | None = None) -> Path:
     looks_like_path = source.startswith((".", "/", "~")) or source.endswith(("/", os.sep)) or "\\" in source
     if looks_like_path or not _HUB_ID.fullmatch(source):
         raise UserError(
-            f"--encoder {source}: there is no such folder; give bm25, a folder, or a Hugging Face id."
+            f"--encoder {source}: there is no such folder; give bm25, default, a folder, or a Hugging Face id."
         )
     return _download(source, revision)
 

@@ -20,19 +20,34 @@ def read_idf_json(path: Path, tokenizer: Tokenizer, width: int) -> NDArray[np.fl
     file is no such object, holds a token that the tokenizer lacks, or a number that is not finite
     and at least 0.
     """
+    return _token_table(path, tokenizer, width, "IDF", 0.0)
+
+
+def read_query_factors(path: Path, tokenizer: Tokenizer, width: int) -> NDArray[np.float32]:
+    """Return the factor of every id, shape (width,), from ``query_factors.json``: token to factor.
+
+    A token's query weight is its factor times its IDF, wherever the IDF comes from; tokens that
+    the file leaves out have factor 1. Raises `UserError` as `read_idf_json` does.
+    """
+    return _token_table(path, tokenizer, width, "factor", 1.0)
+
+
+def _token_table(
+    path: Path, tokenizer: Tokenizer, width: int, what: str, otherwise: float
+) -> NDArray[np.float32]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON ({error}); download it again.") from None
     if not isinstance(table, dict) or not table:
-        raise UserError(f"{path} does not hold a JSON object of tokens and their IDF; download it again.")
-    idf = np.zeros(width, dtype=np.float32)
+        raise UserError(f"{path} does not hold a JSON object of tokens and their {what}; download it again.")
+    found = np.full(width, otherwise, dtype=np.float32)
     for token, value in table.items():
         token_id = tokenizer.token_to_id(token)
         if token_id is None or token_id >= width:
             raise UserError(
                 f"{path} has the token {token!r}, which the tokenizer beside it lacks; "
-                "idf.json and tokenizer do not belong together."
+                f"{path.name} and tokenizer do not belong together."
             )
         if (
             isinstance(value, bool)
@@ -41,10 +56,10 @@ def read_idf_json(path: Path, tokenizer: Tokenizer, width: int) -> NDArray[np.fl
             or value < 0
         ):
             raise UserError(
-                f"{path} gives the token {token!r} the IDF {value!r}; it must be a number of at least 0."
+                f"{path} gives the token {token!r} the {what} {value!r}; it must be a number of at least 0."
             )
-        idf[token_id] = value
-    return idf
+        found[token_id] = value
+    return found
 
 
 def corpus_idf(document_count: int, document_frequencies: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from tokenizers import Encoding, Tokenizer
 from lsr.encoders.bag_of_tokens import BagOfTokensQueryEncoder
 from lsr.encoders.base import CorpusStatistics, TermSpan
 from lsr.encoders.batching import POOLED_NUMBERS, MemoryGuard, one_ahead, token_batches
-from lsr.encoders.checkpoint import Checkpoint, open_checkpoint
+from lsr.encoders.checkpoint import HEAD_ROWS_FILE, Checkpoint, open_checkpoint
 from lsr.encoders.device import choose_device
 from lsr.encoders.learned_settings import QUERY_ONLY, LearnedSettings
 from lsr.encoders.masked_lm import MaskedLanguageModel
@@ -35,6 +35,9 @@ from lsr.encoders.tokenization import (
     terms_by_id,
 )
 from lsr.errors import UserError
+
+if TYPE_CHECKING:
+    from lsr.encoders.int8_model import Int8Model
 
 # Texts are tokenized and sorted by length in buffers of this many texts or characters.
 _BUFFER_TEXTS = 4096
@@ -77,6 +80,11 @@ class LearnedEncoder:
         self._guard = MemoryGuard()
         self._special = torch.from_numpy(special_token_ids(tokenizer)).to(model.weight.device)
         self._terms = terms_by_id(tokenizer, model.vocabulary_size, checkpoint.backbone)
+        self._int8: Int8Model | None = None
+        if checkpoint.settings.precision == "int8":
+            from lsr.encoders.int8_model import int8_model
+
+            self._int8 = int8_model(model, tokenizer, checkpoint)
 
     @classmethod
     def load(cls, source: str, options: EncoderOptions) -> LearnedEncoder:
@@ -86,7 +94,8 @@ class LearnedEncoder:
         device = choose_device(options.device)
         checkpoint = open_checkpoint(source, options)
         tokenizer = load_tokenizer(checkpoint.backbone, lowercase=checkpoint.settings.lowercase)
-        dtype = getattr(torch, checkpoint.settings.precision)
+        precision = checkpoint.settings.precision
+        dtype = torch.float32 if precision == "int8" else getattr(torch, precision)
         model = MaskedLanguageModel.load(checkpoint.backbone, dtype=dtype, device=device)
         settings = _with_lengths(checkpoint, model, tokenizer, options)
         checkpoint = dataclasses.replace(checkpoint, settings=settings)
@@ -183,7 +192,9 @@ class LearnedEncoder:
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         backbone = self._checkpoint.backbone
-        for path in [backbone / "config.json", *sorted(backbone.glob("*.safetensors"))]:
+        head_rows = self._checkpoint.folder / HEAD_ROWS_FILE
+        rows = [head_rows] if head_rows.is_file() else []
+        for path in [backbone / "config.json", *sorted(backbone.glob("*.safetensors")), *rows]:
             digest.update(f"{path.name} {path.stat().st_size}\n".encode())
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
@@ -246,14 +257,22 @@ class LearnedEncoder:
         longest = max_length or max(lengths, default=1)
         rows: list[int] = []
         parts: list[sparse.csr_array] = []
+        if self._int8 is not None:
+            for positions, weights in self._int8.run(inputs):
+                rows += positions
+                parts.append(self._finite(weights))
+            return self._by_text(buffer, rows, parts)
         for batch in token_batches(lengths, self._batch_size * longest, max(1, POOLED_NUMBERS // width)):
             for positions, weights in self._guard.run(
                 batch, lambda part: self._forward([inputs[i] for i in part])
             ):
                 rows += positions
                 parts.append(weights)
+        return self._by_text(buffer, rows, parts)
+
+    def _by_text(self, buffer: _Prepared, rows: list[int], parts: list[sparse.csr_array]) -> sparse.csr_array:
         owners = np.asarray(buffer.owners, dtype=np.int64)[rows]
-        return maximum_by_owner(stacked(parts, width), owners, buffer.texts)
+        return maximum_by_owner(stacked(parts, self._model.vocabulary_size), owners, buffer.texts)
 
     def _inputs(
         self, texts: list[str], max_length: int | None, windows: bool
@@ -303,13 +322,15 @@ class LearnedEncoder:
             )
             if self._settings.special_tokens == "zero":
                 weights[:, self._special] = 0
-            found = _to_csr(weights)
-            if not np.isfinite(found.data).all():
-                raise UserError(
-                    f"--encoder {self.name} puts out weights that are not finite; "
-                    "use --encoder-option precision=float32, or check the model."
-                )
-            return found
+            return self._finite(_to_csr(weights))
+
+    def _finite(self, weights: sparse.csr_array) -> sparse.csr_array:
+        if not np.isfinite(weights.data).all():
+            raise UserError(
+                f"--encoder {self.name} puts out weights that are not finite; "
+                "use --encoder-option precision=float32, or check the model."
+            )
+        return weights
 
 
 class _Prepared(NamedTuple):

@@ -16,7 +16,7 @@ Kind = Literal["splade", "splade-doc", "inference-free"]
 Pooling = Literal["max", "sum"]
 Activation = Literal["log1p", "double-log1p"]
 SpecialTokens = Literal["keep", "zero"]
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,9 @@ class LearnedSettings:
     `max_length`, `query_max_length`: tokens, special ones included; None takes what the checkpoint
     was saved with.
     `max_active_dims`: heaviest terms kept in documents and queries alike; `max_terms`: in documents.
-    `precision`: of the model's arithmetic; pooling and activation are always float32.
+    `precision`: of the model's arithmetic; pooling and activation are always float32. ``int8``, for
+    BERT with maximum pooling, multiplies integers on a processor (`lsr.encoders.int8_bert`) and is
+    float32 elsewhere.
     """
 
     kind: Kind = "splade"

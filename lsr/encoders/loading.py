@@ -17,7 +17,8 @@ COMPOSITION_WEIGHTS = "composition.safetensors"
 def load_encoder(source: str | Path, options: EncoderOptions | None = None) -> Encoder:
     """Load an encoder.
 
-    `source` is ``bm25``, a folder, or a Hugging Face id. A folder or id may hold a masked language
+    `source` is ``bm25``, ``default`` or ``default-tiny`` (the package's own models), a folder, or a
+    Hugging Face id. A folder or id may hold a masked language
     model (``splade`` unless the setting ``kind`` says otherwise), one with an ``idf.json`` beside it
     (the OpenSearch form: ``inference-free``), a SparseEncoder of sentence-transformers, or any
     composition that `lsr.composition.model.SparseModel` saved.

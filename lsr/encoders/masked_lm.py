@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lsr.encoders.packed_weights import PACKED_FILE, read_packed
 from lsr.errors import UserError
 
 
@@ -135,6 +136,8 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForMaskedLM
 
+    if (folder / PACKED_FILE).is_file():
+        return _load_packed(folder, dtype)
     with _quiet_transformers():
         try:
             config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
@@ -170,6 +173,32 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
             "give the checkpoint saved from AutoModelForMaskedLM."
         )
     return model
+
+
+def _load_packed(folder: Path, dtype: torch.dtype) -> Any:
+    """Load a model whose matrices were stored as integers; its weights are ordinary ones from here on."""
+    from transformers import AutoConfig, AutoModelForMaskedLM
+
+    state = read_packed(folder / PACKED_FILE)
+    with _quiet_transformers():
+        try:
+            config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+            model = AutoModelForMaskedLM.from_config(  # type: ignore[no-untyped-call]
+                config, trust_remote_code=False
+            )
+            lacking, unknown = model.load_state_dict(state, strict=False)
+        except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{folder}: {PACKED_FILE} does not fit config.json ({_first_line(error)}); pack the model again."
+            ) from None
+    # Buffers are made from the configuration.
+    lacking = sorted(set(lacking) & {name for name, _ in model.named_parameters(remove_duplicate=False)})
+    if lacking or unknown:
+        raise UserError(
+            f"{folder}: {PACKED_FILE} and config.json are of two models ({[*lacking, *unknown][0]}); "
+            "pack the model again."
+        )
+    return model.to(dtype)
 
 
 @contextlib.contextmanager

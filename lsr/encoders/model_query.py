@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scipy import sparse
 
 from lsr.encoders.base import CorpusStatistics, TermSpan
+from lsr.encoders.built_in import BUILT_IN
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 def write_record(folder: Path, encoder: LearnedEncoder) -> None:
     """Write ``query_encoder.json``: where the model of `encoder` lies, its settings and fingerprint."""
     checkpoint = encoder.checkpoint
-    local = Path(checkpoint.source).expanduser().is_dir()
+    # A built-in model is found by its name, wherever the package lies.
+    built_in = checkpoint.source in BUILT_IN
+    local = not built_in and Path(checkpoint.source).expanduser().is_dir()
     record = {
         "format": 1,
         "kind": "splade",
         "source": str(checkpoint.folder) if local else checkpoint.source,
-        "revision": None if local else checkpoint.folder.name,
+        "revision": None if local or built_in else checkpoint.folder.name,
         "fingerprint": encoder.fingerprint(),
         "settings": encoder.settings,
     }

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from lsr.encoders.bag_of_tokens import BagOfTokensQueryEncoder
 from lsr.encoders.checkpoint import Checkpoint
-from lsr.encoders.idf import read_idf_json
+from lsr.encoders.idf import read_idf_json, read_query_factors
 from lsr.encoders.tokenization import load_tokenizer, saved_max_length, special_token_ids
 from lsr.errors import UserError
 
@@ -23,6 +23,9 @@ def query_side(checkpoint: Checkpoint, tokenizer: Tokenizer, width: int) -> BagO
     if settings.kind == "splade":
         return None
     longest = settings.query_max_length or settings.max_length
+    factors = None
+    if settings.kind == "inference-free" and checkpoint.factors_path is not None:
+        factors = read_query_factors(checkpoint.factors_path, tokenizer, width)
     if settings.kind == "splade-doc":
         table = np.ones(width, dtype=np.float32)
     elif checkpoint.static is not None:
@@ -33,12 +36,15 @@ def query_side(checkpoint: Checkpoint, tokenizer: Tokenizer, width: int) -> BagO
         table = read_idf_json(checkpoint.idf_path, tokenizer, width)
     else:
         table = np.ones(width, dtype=np.float32)
+    if factors is not None and checkpoint.static is None:
+        table = table * factors
     if settings.special_tokens == "zero" or settings.kind == "splade-doc":
         special = special_token_ids(tokenizer)
         table[special[special < width]] = 0
     return BagOfTokensQueryEncoder(
         tokenizer,
         table,
+        factors=factors,
         kind=settings.kind,
         idf=settings.idf,
         max_length=longest,

@@ -7,14 +7,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from lsr.encoders.checkpoint import OWN_CONFIG
+from lsr.encoders.checkpoint import FACTORS_FILE, HEAD_ROWS_FILE, OWN_CONFIG
 from lsr.encoders.tokenization import TOKENIZER_FILE
 from lsr.errors import UserError
 
@@ -36,6 +37,8 @@ _TOKENIZER_FILES = (
 )
 # Far below any logit, and finite in float16 and bfloat16.
 _NEVER = -30000.0
+# Of IDFs and factors in JSON: beyond what a float16 model could tell, in half the bytes.
+_DIGITS = 6
 
 
 def save_encoder(encoder: LearnedEncoder, folder: Path) -> None:
@@ -108,6 +111,9 @@ def write_encoder(encoder: LearnedEncoder, folder: Path) -> None:
         )
         modules = [_module(0, "", _ROUTER)]
     _write_json(folder / "modules.json", modules)
+    # For a corpus IDF and for precision=int8; sentence-transformers reads neither.
+    _write_factors(encoder, folder)
+    _copy_head_rows(encoder, folder)
     settings = encoder.settings
     record: dict[str, Any] = {
         "model_type": "SparseEncoder",
@@ -192,6 +198,35 @@ def write_tokenizer(tokenizer: Tokenizer, origin: Path, folder: Path, max_length
         config["model_max_length"] = max_length
     config.pop("max_length", None)
     _write_json(path, config)
+
+
+def _write_factors(encoder: LearnedEncoder, folder: Path) -> None:
+    """Write the encoder's query factors into `folder`, where it has any."""
+    query = encoder.query_side
+    if query is not None and query.factors is not None:
+        write_token_table(folder / FACTORS_FILE, encoder.vocabulary, query.factors, 1.0)
+
+
+def _copy_head_rows(encoder: LearnedEncoder, folder: Path) -> None:
+    """Copy the encoder's list of rows into `folder`, where it has one."""
+    path = encoder.checkpoint.folder / HEAD_ROWS_FILE
+    if path.is_file():
+        shutil.copyfile(path, folder / HEAD_ROWS_FILE)
+
+
+def write_token_table(
+    path: Path, terms: Sequence[str], values: NDArray[np.float32], otherwise: float
+) -> None:
+    """Write token to value, without tokens that have the value the reader gives them anyway."""
+    table = {
+        term: float(f"{value:.{_DIGITS}g}")
+        for term, value in zip(terms, values.tolist(), strict=True)
+        if value != otherwise
+    }
+    if not table:
+        # An empty table is taken for a damaged one.
+        table = {terms[0]: otherwise}
+    path.write_text(json.dumps(table, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def _module(index: int, path: str, kind: str) -> dict[str, Any]:

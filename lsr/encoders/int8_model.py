@@ -1,0 +1,112 @@
+"""A masked language model on a processor in 8-bit integers: batches of texts, one thread each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from tokenizers import Tokenizer
+
+from lsr.encoders.batching import token_batches
+from lsr.encoders.checkpoint import HEAD_ROWS_FILE, Checkpoint
+from lsr.encoders.int8_bert import Int8Bert
+from lsr.encoders.int8_head import Int8Head
+from lsr.encoders.int8_linear import sums_are_exact
+from lsr.encoders.masked_lm import MaskedLanguageModel
+from lsr.encoders.tokenization import special_token_ids
+from lsr.errors import UserError
+
+_log = logging.getLogger("lsr")
+
+# A batch's tokens: more keep the products busy no better, and leave the cache.
+_TOKENS = 512
+_TEXTS = 64
+
+
+class Int8Model:
+    """`Int8Bert` and `Int8Head`, run over batches by as many threads as PyTorch is allowed."""
+
+    def __init__(self, body: Int8Bert, head: Int8Head) -> None:
+        self._body = body
+        self._head = head
+
+    def weights(self, inputs: list[NDArray[np.int32]]) -> sparse.csr_array:
+        """Return the term weights of texts given as ids, shape (texts, vocabulary)."""
+        lengths = [len(ids) for ids in inputs]
+        with torch.inference_mode():
+            ids = torch.from_numpy(np.concatenate(inputs).astype(np.int64))
+            return self._head.weights(self._body.states(ids, lengths), lengths, inputs)
+
+    def run(self, inputs: list[NDArray[np.int32]]) -> Iterator[tuple[list[int], sparse.csr_array]]:
+        """Yield (positions in `inputs`, their term weights) for all of `inputs`, in batches.
+
+        A text's weights do not depend on its batch, so neither on the number of threads.
+        """
+        batches = list(token_batches([len(ids) for ids in inputs], _TOKENS, _TEXTS))
+        threads = min(torch.get_num_threads(), len(batches))
+
+        def work(batch: list[int]) -> tuple[list[int], sparse.csr_array]:
+            return batch, self.weights([inputs[i] for i in batch])
+
+        if threads < 2:
+            yield from map(work, batches)
+            return
+        allowed = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                yield from pool.map(work, batches)
+        finally:
+            # The threads' own count is also what PyTorch gives to threads that come later.
+            torch.set_num_threads(allowed)
+
+
+def int8_model(model: MaskedLanguageModel, tokenizer: Tokenizer, checkpoint: Checkpoint) -> Int8Model | None:
+    """Return the integer form of `model` where ``precision=int8`` asks for it; else None.
+
+    None too on an accelerator, and where this processor's integer products are not exact: the
+    float32 model runs there.
+    """
+    settings = checkpoint.settings
+    if settings.precision != "int8" or model.weight.device.type != "cpu":
+        return None
+    if settings.pooling != "max":
+        raise UserError("precision=int8 goes with maximum pooling; give --encoder-option precision=float32.")
+    if not sums_are_exact():
+        _log.warning("products of bytes are not exact on this processor: the model runs in float32")
+        return None
+    head = Int8Head(
+        model.weight,
+        model.bias,
+        settings.activation,
+        rows=_head_rows(checkpoint, model.vocabulary_size),
+        left_out=special_token_ids(tokenizer) if settings.special_tokens == "zero" else None,
+        # Queries of a splade encoder pass here too, and have a limit of their own.
+        limit=None if settings.kind == "splade" else settings.document_limit(),
+    )
+    with model.whole() as whole:
+        return Int8Model(Int8Bert(whole, checkpoint.source), head)
+
+
+def _head_rows(checkpoint: Checkpoint, vocabulary: int) -> NDArray[np.int64] | None:
+    path = checkpoint.folder / HEAD_ROWS_FILE
+    if not path.is_file():
+        return None
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); pack the model again.") from None
+    if (
+        rows.ndim != 1
+        or rows.dtype.kind not in "iu"
+        or not rows.size
+        or rows.min() < 0
+        or rows.max() >= vocabulary
+    ):
+        raise UserError(f"{path} does not hold ids of the model's {vocabulary} terms; pack the model again.")
+    found: NDArray[np.int64] = rows.astype(np.int64)
+    return found
