@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,12 @@ from lsr.index.errors import IndexProblem
 from lsr.index.fields import FieldType, common_type
 from lsr.index.hits import Hits, merge_hits
 from lsr.index.manifest import MANIFEST, Manifest, verify_files
+from lsr.index.planner import Algorithm, SearchCost, search_segment
 from lsr.index.postings import Postings
 from lsr.index.segment import Segment, open_segments
 from lsr.index.store import StoredDocument
 
-Algorithm = Literal["auto", "exhaustive", "vectorised"]
-
 Mask: TypeAlias = NDArray[np.bool_]
-SearchFunction = Callable[
-    [Postings, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], int, "Mask | None"],
-    tuple[list[Hits], int],
-]
 
 # Loading Numba costs about as much as scoring this many postings in NumPy.
 _NUMBA_WORTH_POSTINGS = 20_000_000
@@ -176,8 +171,8 @@ class Index:
             queries: query weights, shape (queries, vocabulary), finite and at least 0.
             k: hits wanted, at least 1; more than there are documents is allowed.
             threads: queries are spread over this many threads.
-            algorithm: ``exhaustive`` (Numba), ``vectorised`` (NumPy, for a cold start), or
-                ``auto``.
+            algorithm: ``exhaustive``, ``blockmax`` (safe block-max search), ``vectorised``
+                (exhaustive in NumPy, for a cold start), or ``auto``, the fastest for the query.
             allowed: the documents to search within, the same for all queries: booleans of shape
                 (number_bound,), or document numbers. Deleted documents are never found.
 
@@ -194,24 +189,44 @@ class Index:
         masks = self._masks(allowed)
 
         if threads <= 1 or count <= 1:
-            return self._search_part(starts, terms, weights, k, algorithm, masks)
+            return self._search_part(starts, terms, weights, k, algorithm, masks)[0]
 
         def run(first: int, last: int) -> list[Hits]:
             low, high = starts[first], starts[last]
             part = (starts[first : last + 1] - low, terms[low:high], weights[low:high])
-            return self._search_part(*part, k, algorithm, masks)
+            return self._search_part(*part, k, algorithm, masks)[0]
 
         size = max(1, min(_QUERIES_A_TASK, -(-count // threads)))
         bounds = [(first, min(first + size, count)) for first in range(0, count, size)]
         with ThreadPoolExecutor(threads) as pool:
             return [hits for part in pool.map(lambda bound: run(*bound), bounds) for hits in part]
 
+    def costs(
+        self,
+        queries: sparse.csr_array,
+        k: int = 10,
+        *,
+        algorithm: Algorithm = "auto",
+        allowed: NDArray[np.bool_] | NDArray[np.integer[Any]] | None = None,
+    ) -> list[list[SearchCost]]:
+        """Return for each query what `search` does to answer it, a `SearchCost` for each segment."""
+        starts, terms, weights = _query_parts(queries)
+        if algorithm == "auto":
+            algorithm = self._choose(terms)
+        masks = self._masks(allowed)
+        costs = []
+        for first, last in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+            alone = np.array([0, last - first], np.int64)
+            parts = alone, terms[first:last], weights[first:last]
+            costs.append(self._search_part(*parts, k, algorithm, masks)[1])
+        return costs
+
     def _choose(self, terms: NDArray[np.int64]) -> Algorithm:
         """Take NumPy where Numba is not loaded and would cost more to load than it saves."""
         if "numba" in sys.modules:
-            return "exhaustive"
+            return "auto"
         touched = sum(int(postings.document_frequencies(terms).sum()) for postings in self.postings)
-        return "exhaustive" if touched > _NUMBA_WORTH_POSTINGS else "vectorised"
+        return "auto" if touched > _NUMBA_WORTH_POSTINGS else "vectorised"
 
     def _search_part(
         self,
@@ -221,17 +236,20 @@ class Index:
         k: int,
         algorithm: Algorithm,
         masks: list[Mask | None],
-    ) -> list[Hits]:
-        search = _search_function(algorithm)
-        if len(self._segments) == 1:
-            return search(self._segments[0].postings, starts, terms, weights, k, masks[0])[0]
+    ) -> tuple[list[Hits], list[SearchCost]]:
         per_segment = []
+        costs = []
         for segment, mask in zip(self._segments, masks, strict=True):
-            found, _ = search(segment.postings, starts, terms, weights, k, mask)
-            per_segment.append([Hits(hits.documents + segment.base, hits.scores) for hits in found])
+            hits, cost = search_segment(
+                segment.postings, segment.blocks, starts, terms, weights, k, mask, algorithm
+            )
+            costs.append(cost)
+            if len(self._segments) == 1:
+                return hits, costs
+            per_segment.append([Hits(found.documents + segment.base, found.scores) for found in hits])
         if not per_segment:
-            return [Hits(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in starts[1:]]
-        return [merge_hits(list(parts), k) for parts in zip(*per_segment, strict=True)]
+            return [Hits(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in starts[1:]], []
+        return [merge_hits(list(parts), k) for parts in zip(*per_segment, strict=True)], costs
 
     def _masks(self, allowed: NDArray[Any] | None) -> list[Mask | None]:
         """Return for each segment the documents that may be returned, None where all may be."""
@@ -408,20 +426,6 @@ class Index:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-@cache
-def _search_function(algorithm: Algorithm) -> SearchFunction:
-    """Import an algorithm when it is first asked for."""
-    if algorithm == "exhaustive":
-        from lsr.index.exhaustive import search_exhaustive
-
-        return search_exhaustive
-    if algorithm == "vectorised":
-        from lsr.index.vectorised import search_vectorised
-
-        return search_vectorised
-    raise ValueError(f"unknown algorithm {algorithm!r}")
 
 
 def _query_parts(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lsr.index.blocks import Blocks
 from lsr.index.deletions import read_live, text_frequencies_path
 from lsr.index.errors import IndexProblem
 from lsr.index.files import map_array
@@ -32,7 +33,7 @@ class Segment:
     """An open segment; its documents are numbered from `base` in the index.
 
     `live` is None, or of shape (documents,) and False where a document was deleted.
-    `text_frequencies` are those of live documents.
+    `blocks` is None where the segment has no block maxima. `text_frequencies` are those of live documents.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Segment:
     store: Store
     text_frequencies: NDArray[np.int64] | None
     live: NDArray[np.bool_] | None = None
+    blocks: Blocks | None = None
     _deleted_frequencies: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -62,7 +64,9 @@ class Segment:
         text_frequencies = _read_text_frequencies(folder, entry)
         live = read_live(folder, entry)
         store = Store(folder / STORE, entry.documents)
-        return cls(folder, entry, base, postings, store, text_frequencies, live)
+        return cls(
+            folder, entry, base, postings, store, text_frequencies, live, Blocks.open(folder, postings)
+        )
 
     def share(self, entry: SegmentEntry, base: int) -> Segment:
         """Return the same segment as a newer snapshot has it: other deleted documents, another place."""
@@ -70,7 +74,9 @@ class Segment:
         if entry.deletions != self.entry.deletions:
             text_frequencies = _read_text_frequencies(self.folder, entry)
             live = read_live(self.folder, entry)
-        return Segment(self.folder, entry, base, self.postings, self.store.share(), text_frequencies, live)
+        return Segment(
+            self.folder, entry, base, self.postings, self.store.share(), text_frequencies, live, self.blocks
+        )
 
     @cached_property
     def deleted(self) -> NDArray[np.int64]:

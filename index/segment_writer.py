@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lsr.index.block_writer import write_blocks
 from lsr.index.cutting import cut_runs
-from lsr.index.files import ArrayWriter, write_array
+from lsr.index.files import ArrayWriter, map_array, write_array
 from lsr.index.grid import ImpactGrid
 from lsr.index.manifest import SegmentEntry
 from lsr.index.postings import WINDOW, Postings
@@ -63,6 +64,8 @@ class PostingsWriter:
 
     def __init__(self, folder: Path, grid: ImpactGrid, document_count: int, *, frequencies: bool) -> None:
         self._folder = folder
+        self._grid = grid
+        self._document_count = document_count
         self._window_count = (document_count + WINDOW - 1) // WINDOW
         types = Postings.array_types(grid)
         self._writers = {key: ArrayWriter(folder / f"{key}.npy", types[key]) for key in ("offsets", "codes")}
@@ -111,6 +114,12 @@ class PostingsWriter:
         write_array(self._folder / "run_starts.npy", starts)
         term_runs = np.concatenate([*self._term_runs, [self._runs]]).astype(np.int64)
         write_array(self._folder / "term_runs.npy", term_runs)
+        # Block maxima are read off the finished arrays, which are still in memory as files are.
+        arrays = {
+            name: map_array(self._folder / f"{name}.npy", dtype)
+            for name, dtype in Postings.array_types(self._grid).items()
+        }
+        write_blocks(self._folder, Postings(**arrays, document_count=self._document_count, grid=self._grid))
 
     def abort(self) -> None:
         """Close files, finished or not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -49,6 +50,15 @@ def _rows(rows: list[dict[int, float]], width: int) -> sparse.csr_array:
     )
     matrix.sort_indices()
     return matrix
+
+
+@pytest.fixture(scope="module", autouse=True)
+def block_maxima_for_small_segments() -> Iterator[None]:
+    """Block maxima for every segment and, where that is a matter of size, every term."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lsr.index.block_writer.LEAST_DOCUMENTS", 0)
+        patch.setattr("lsr.index.block_writer.MOST_BYTES_A_POSTING", 20.0)
+        yield
 
 
 @given(corpora())
