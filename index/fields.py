@@ -16,6 +16,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
+from lsr.index.errors import IndexProblem
+
 FieldType = Literal["boolean", "integer", "number", "text", "list"]
 
 # SQLite's tables hold 2,000 columns. Later fields are shown in results and cannot be filtered.
@@ -149,7 +151,12 @@ def write_fields(connection: sqlite3.Connection, types: Mapping[str, FieldType])
 
 
 def _row(number: int, metadata: str | None, types: Mapping[str, str]) -> list[Any]:
-    values = json.loads(metadata) if metadata else {}
+    try:
+        values = json.loads(metadata) if metadata else {}
+    except (ValueError, TypeError, RecursionError):
+        values = None
+    if not isinstance(values, dict):  # Of a segment that is merged, that is.
+        raise IndexProblem(f"The metadata of document {number} is damaged; build the index again.")
     row: list[Any] = [number]
     for name, kind in types.items():
         value = typed(values[name], kind) if name in values else None
