@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from lsr.errors import UserError
     from lsr.eval import evaluate
     from lsr.index import Index
-    from lsr.retrieval import Searcher, build_index
+    from lsr.retrieval import (
+        Searcher,
+        add_documents,
+        build_index,
+        compact_index,
+        delete_documents,
+        update_documents,
+    )
 
 __version__ = "0.1.0"
 
@@ -23,11 +30,15 @@ _HOME = {
     "Index": "lsr.index",
     "Searcher": "lsr.retrieval",
     "UserError": "lsr.errors",
+    "add_documents": "lsr.retrieval",
     "build_index": "lsr.retrieval",
+    "compact_index": "lsr.retrieval",
+    "delete_documents": "lsr.retrieval",
     "evaluate": "lsr.eval",
     "load_encoder": "lsr.encoders",
     "load_query_encoder": "lsr.encoders",
     "read_corpus": "lsr.corpus",
+    "update_documents": "lsr.retrieval",
 }
 
 __all__ = [
@@ -35,11 +46,15 @@ __all__ = [
     "Index",
     "Searcher",
     "UserError",
+    "add_documents",
     "build_index",
+    "compact_index",
+    "delete_documents",
     "evaluate",
     "load_encoder",
     "load_query_encoder",
     "read_corpus",
+    "update_documents",
 ]
 
 

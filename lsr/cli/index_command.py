@@ -8,7 +8,15 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from lsr.cli.options import compute_options, encoder_options, encoder_options_from, output_options
+from lsr.cli.options import (
+    compute_options,
+    durability_options,
+    encoder_options,
+    encoder_options_from,
+    output_options,
+    read_options_from,
+    reading_options,
+)
 from lsr.cli.program import program
 
 _EXAMPLES = """\
@@ -37,7 +45,13 @@ def add_parser(subparsers: Any) -> None:
         ),
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[encoder_options(default=None), compute_options(), output_options()],
+        parents=[
+            encoder_options(default=None),
+            compute_options(),
+            reading_options(),
+            durability_options(),
+            output_options(),
+        ],
     )
     parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="what to index; several make one index")
     parser.add_argument("-o", "--output", required=True, metavar="INDEX", help="folder for the index")
@@ -55,21 +69,7 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="keep what is encoded if the job is interrupted; the same command goes on from there",
     )
-    fields = parser.add_argument_group("reading")
-    fields.add_argument(
-        "--id-field", metavar="NAME", help="field with the document id (default: id, _id or docid)"
-    )
-    fields.add_argument("--title-field", metavar="NAME", help="field with the title (default: title)")
-    fields.add_argument(
-        "--text-field",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="field with the text (default: text, contents or body); repeated fields are joined",
-    )
-    fields.add_argument("--encoding", default="utf-8", metavar="NAME", help="text encoding (default: utf-8)")
-    fields.add_argument("--skip-bad", action="store_true", help="leave out bad documents and count them")
-    fields.add_argument(
+    parser.add_argument(
         "--deduplicate",
         choices=["text"],
         help="leave out documents whose title and text, white space aside, are those of an earlier one",
@@ -80,17 +80,10 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build the index and report on it."""
     from lsr.cli.progress import progress
-    from lsr.corpus import ReadOptions, ReadReport, estimate_total
+    from lsr.corpus import ReadReport, estimate_total
     from lsr.retrieval import build_index
 
     read_report = ReadReport()
-    read_options = ReadOptions(
-        id_field=args.id_field,
-        title_field=args.title_field,
-        text_fields=tuple(args.text_field),
-        encoding=args.encoding,
-        skip_bad=args.skip_bad,
-    )
     quiet = args.quiet or args.json
     total = None if quiet or not sys.stderr.isatty() else estimate_total(args.corpus)
     try:
@@ -100,11 +93,12 @@ def run(args: argparse.Namespace) -> int:
                 args.output,
                 args.encoder,
                 options=encoder_options_from(args),
-                read_options=read_options,
+                read_options=read_options_from(args),
                 read_report=read_report,
                 overwrite=args.overwrite,
                 impact_bits=args.impact_bits,
                 store_texts=not args.no_texts,
+                durable=not args.no_sync,
                 deduplicate=args.deduplicate,
                 resume=args.resume,
                 progress=bar.advance,

@@ -57,16 +57,22 @@ def _facts(index: Any) -> dict[str, Any]:
         "format": manifest.version,
         "created": manifest.created,
         "documents": index.document_count,
+        "deleted": index.number_bound - index.document_count,
         "segments": len(manifest.segments),
+        "segment_documents": [
+            {"name": s.name, "documents": s.live, "deleted": s.deleted, "postings": s.postings}
+            for s in manifest.segments
+        ],
         "vocabulary_size": index.vocabulary_size,
         "postings": postings,
-        "terms_per_document": postings / index.document_count if index.document_count else 0.0,
+        "terms_per_document": postings / index.number_bound if index.number_bound else 0.0,
         "impact_bits": manifest.grid.bits,
         "impact_maximum": manifest.grid.maximum,
         "largest_error": max((s.quantisation["largest_error"] for s in manifest.segments), default=0.0),
         "relative_error": max((s.quantisation["relative_error"] for s in manifest.segments), default=0.0),
         "saturated": sum(int(s.quantisation["saturated"]) for s in manifest.segments),
         "weighting": manifest.weighting.as_dict() if manifest.weighting else {"kind": "impact"},
+        "average_length": index.average_length(),
         "stored_texts": manifest.stored_texts,
         "fields": index.fields,
         "encoder": {key: value for key, value in manifest.encoder.items() if key != "folder"},
@@ -80,12 +86,14 @@ def _print(facts: dict[str, Any]) -> None:
     from rich.table import Table
 
     encoder, sizes, weighting = facts["encoder"], facts["bytes"], facts["weighting"]
+    segments = facts["segment_documents"]
     settings = ", ".join(f"{k}={v}" for k, v in encoder["settings"].items() if v not in (None, ""))
     rows = [
         ("index", f"{facts['folder']}  (format {facts['format']}, created {facts['created']})"),
         (
             "documents",
-            f"{facts['documents']:,} in {facts['segments']} segment{'s' * (facts['segments'] != 1)}",
+            f"{facts['documents']:,} in {len(segments)} segment{'s' * (len(segments) != 1)}"
+            + (f", {facts['deleted']:,} deleted ones still there" if facts["deleted"] else ""),
         ),
         (
             "terms",
@@ -111,9 +119,13 @@ def _print(facts: dict[str, Any]) -> None:
             4,
             (
                 "BM25",
-                f"k1 {weighting['k1']}, b {weighting['b']}, mean length {weighting['average_length']:.1f} words",
+                f"k1 {weighting['k1']}, b {weighting['b']}, mean length {weighting['average_length']:.1f} words"
+                + _drift(weighting["average_length"], facts["average_length"]),
             ),
         )
+    if len(segments) > 1:
+        shown = ", ".join(f"{s['documents']:,}" for s in segments[:12])
+        rows.insert(2, ("segments", shown + (", ..." if len(segments) > 12 else "") + " documents"))
     if "verified_bytes" in facts:
         rows.append(
             (
@@ -127,3 +139,10 @@ def _print(facts: dict[str, Any]) -> None:
     for name, value in rows:
         table.add_row(name, value)
     Console(highlight=False).print(table)
+
+
+def _drift(frozen: float, now: float) -> str:
+    """Return how far the mean length has moved from the one that impacts go by, where it has."""
+    if abs(now - frozen) < 0.0005 * frozen or not frozen:
+        return ""
+    return f" (now {now:.1f}, {(now - frozen) / frozen:+.1%}; lsr compact --refresh takes it up)"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lsr.errors import UserError
 
 if TYPE_CHECKING:
+    from lsr.corpus import ReadOptions
     from lsr.encoders.options import EncoderOptions
 
 DEFAULT_ENCODER = "bm25"
@@ -47,7 +48,7 @@ def encoder_options(
         "--encoder",
         metavar="NAME_OR_PATH",
         default=default,
-        help=f"bm25, a folder with a model, or a Hugging Face id{shown}",
+        help=f"bm25, default, default-tiny, a folder with a model, or a Hugging Face id{shown}",
     )
     group.add_argument(
         "--encoder-option",
@@ -59,7 +60,8 @@ def encoder_options(
     group.add_argument(
         "--idf",
         choices=["training", "corpus"],
-        help="for inference-free encoders: IDF from the checkpoint or from the indexed documents",
+        help="for inference-free encoders: IDF from the checkpoint or from the indexed documents "
+        "(default: what the model says)",
     )
     if not documents:
         parser.set_defaults(max_terms=None, long_documents="cut")
@@ -98,6 +100,50 @@ def compute_options() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--threads", type=positive_int, metavar="N", help="processor threads (default: all cores)"
+    )
+    return parser
+
+
+def reading_options() -> argparse.ArgumentParser:
+    """Return a parent parser with what says how a corpus is read."""
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("reading")
+    group.add_argument(
+        "--id-field", metavar="NAME", help="field with the document id (default: id, _id or docid)"
+    )
+    group.add_argument("--title-field", metavar="NAME", help="field with the title (default: title)")
+    group.add_argument(
+        "--text-field",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="field with the text (default: text, contents or body); repeated fields are joined",
+    )
+    group.add_argument("--encoding", default="utf-8", metavar="NAME", help="text encoding (default: utf-8)")
+    group.add_argument("--skip-bad", action="store_true", help="leave out bad documents and count them")
+    return parser
+
+
+def read_options_from(args: argparse.Namespace) -> ReadOptions:
+    """Gather the parsed options into the form that `lsr.read_corpus` takes."""
+    from lsr.corpus import ReadOptions
+
+    return ReadOptions(
+        id_field=args.id_field,
+        title_field=args.title_field,
+        text_fields=tuple(args.text_field),
+        encoding=args.encoding,
+        skip_bad=args.skip_bad,
+    )
+
+
+def durability_options() -> argparse.ArgumentParser:
+    """Return a parent parser with ``--no-sync``."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--no-sync",
+        action="store_true",
+        help="do not wait for the disk to confirm: faster, and safe unless the machine itself stops",
     )
     return parser
 

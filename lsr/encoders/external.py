@@ -65,6 +65,12 @@ class ExternalEncoder(ExternalQueryEncoder):
         for term_id, term in enumerate(self.vocabulary):
             self._ids.setdefault(term, term_id)
 
+    def extend_vocabulary(self, terms: Sequence[str]) -> None:
+        """Give the next ids to terms that the vocabulary lacks, in their order."""
+        for term in terms:
+            self._ids[term] = len(self.vocabulary)
+            self.vocabulary.append(term)
+
     def unknown_term(self, vector: Mapping[str, float]) -> str | None:
         """Return a term of `vector` that a closed vocabulary lacks, or None."""
         if not self._closed:
@@ -74,10 +80,7 @@ class ExternalEncoder(ExternalQueryEncoder):
     def encode_vectors(self, vectors: Sequence[Mapping[str, float]]) -> sparse.csr_array:
         """Return document weights, shape (vectors, vocabulary so far)."""
         for vector in vectors:
-            for term in vector:
-                if term not in self._ids:
-                    self._ids[term] = len(self.vocabulary)
-                    self.vocabulary.append(term)
+            self.extend_vocabulary([term for term in vector if term not in self._ids])
         return _rows(vectors, self._ids, len(self.vocabulary))
 
     def encode_documents(self, texts: Sequence[str]) -> sparse.csr_array:

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from scipy import sparse
-
-from lsr.corpus import Document, ReadOptions, ReadReport, read_corpus
+from lsr.corpus import Document, ReadOptions, ReadReport
 from lsr.encoders.base import Encoder
 from lsr.encoders.external import ExternalEncoder
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
-from lsr.index import DocumentRecord, IndexWriter
+from lsr.index import IndexWriter
 from lsr.index.grid import ImpactBits
+from lsr.retrieval.batches import (
+    BATCH_CHARACTERS,
+    BATCH_DOCUMENTS,
+    documents_of,
+    in_batches,
+    record,
+    text_encoding,
+    vector_encoding,
+)
 from lsr.retrieval.distinct import Distinct
 from lsr.retrieval.encoded_batches import EncodedBatches, kept_folder
 
 DEFAULT_ENCODER = "bm25"
-
-# Texts are encoded this many at a time, or fewer where they are long: memory stays bounded, and an
-# encoder has enough of them to sort by length.
-_BATCH_DOCUMENTS = 2_000
-_BATCH_CHARACTERS = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def build_index(
     store_texts: bool = True,
     deduplicate: Literal["text"] | None = None,
     resume: bool = False,
+    durable: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> BuildReport:
     """Encode a corpus and build an index of it in `folder`; memory stays bounded.
@@ -94,6 +97,7 @@ def build_index(
             of an earlier one.
         resume: keep encoded batches beside `folder` until the index is in place, and take those that
             an interrupted run of the same job left.
+        durable: have the disk confirm the index before it appears, see `lsr.index.IndexWriter`.
         progress: called with the number of documents done since the last call.
 
     Raises:
@@ -106,7 +110,7 @@ def build_index(
     report = read_report if read_report is not None else ReadReport()
     skip_bad = bool(read_options and read_options.skip_bad)
     distinct = Distinct(report, texts=deduplicate == "text", ids=skip_bad)
-    documents = distinct.pass_on(_documents(corpus, read_options, report))
+    documents = distinct.pass_on(documents_of(corpus, read_options, report))
     first = next(documents, None)
     if first is None:
         raise UserError("The corpus holds no documents; name a file or folder that does.")
@@ -129,26 +133,27 @@ def build_index(
                 impact_bits=impact_bits,
                 overwrite=overwrite,
                 store_texts=store_texts,
+                durable=durable,
             )
         )
         loaded.save_query_side(writer.encoder_folder)
-        encode = _vector_encoding(loaded) if with_vectors else _text_encoding(loaded)
+        encode = vector_encoding(loaded) if with_vectors else text_encoding(loaded)
         kept = None
         if resume and not with_vectors:  # Vectors come with the corpus: there is nothing to keep.
             job = {
                 "encoder": {**loaded.settings, "fingerprint": description["fingerprint"]},
                 "reading": {**asdict(read_options or ReadOptions()), "deduplicate": deduplicate},
-                "batches": [_BATCH_DOCUMENTS, _BATCH_CHARACTERS],
+                "batches": [BATCH_DOCUMENTS, BATCH_CHARACTERS],
             }
             kept = EncodedBatches(Path(folder), loaded, job)
             stack.callback(kept.close)
-        for batch in _batches(chain([first], documents)):
+        for batch in in_batches(chain([first], documents)):
             before = time.perf_counter()
             weights = kept.encode(batch, encode) if kept else encode(batch)
             encode_seconds += time.perf_counter() - before
             empty += int((weights.indptr[1:] == weights.indptr[:-1]).sum())
             text_terms = None if with_vectors else getattr(loaded, "text_terms", None)
-            writer.add(weights, [_record(document) for document in batch], text_terms)
+            writer.add(weights, [record(document) for document in batch], text_terms)
             if progress:
                 progress(len(batch))
         manifest = writer.commit(loaded.vocabulary)
@@ -179,21 +184,6 @@ def build_index(
     )
 
 
-def _documents(
-    corpus: Iterable[str | Path] | Iterable[Document], options: ReadOptions | None, report: ReadReport
-) -> Iterator[Document]:
-    """Return documents, whichever of the two forms the corpus has."""
-    if isinstance(corpus, (str, Path)):
-        corpus = [corpus]
-    entries: Iterator[str | Path | Document] = iter(corpus)
-    first = next(entries, None)
-    if first is None:
-        return iter(())
-    if isinstance(first, Document):
-        return chain([first], entries)  # type: ignore[arg-type]
-    return read_corpus([first, *entries], options, report)  # type: ignore[list-item]
-
-
 def _encoder(encoder: str | Path | Encoder | None, with_vectors: bool, options: EncoderOptions) -> Encoder:
     if encoder is None and with_vectors:
         return ExternalEncoder()
@@ -206,65 +196,3 @@ def _encoder(encoder: str | Path | Encoder | None, with_vectors: bool, options: 
             f"The corpus holds term weights, and {encoder.name} counts words itself; leave out --encoder."
         )
     return encoder
-
-
-def _text_encoding(encoder: Encoder) -> Callable[[Sequence[Document]], sparse.csr_array]:
-    def encode(batch: Sequence[Document]) -> sparse.csr_array:
-        for document in batch:
-            if document.vector is not None:
-                raise UserError(
-                    f"{document.location or document.id}: this document has a vector and those before it have "
-                    "none; index documents with vectors and documents without apart."
-                )
-        return encoder.encode_documents([document.full_text for document in batch])
-
-    return encode
-
-
-def _vector_encoding(encoder: Encoder) -> Callable[[Sequence[Document]], sparse.csr_array]:
-    """Return a function from documents to the vectors they came with, over the encoder's vocabulary."""
-    external = encoder if isinstance(encoder, ExternalEncoder) else ExternalEncoder(encoder.vocabulary)
-
-    def encode(batch: Sequence[Document]) -> sparse.csr_array:
-        vectors = []
-        for document in batch:
-            where = document.location or document.id
-            if document.vector is None:
-                raise UserError(
-                    f"{where}: this document has no vector and those before it have one; "
-                    "index documents with vectors and documents without apart."
-                )
-            unknown = external.unknown_term(document.vector)
-            if unknown is not None:
-                raise UserError(
-                    f"{where}: the term {unknown!r} is not in the vocabulary of {encoder.name}; "
-                    "name the encoder that made the vectors, or leave out --encoder."
-                )
-            vectors.append(document.vector)
-        return external.encode_vectors(vectors)
-
-    return encode
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    characters = 0
-    for document in documents:
-        batch.append(document)
-        characters += len(document.text)
-        if len(batch) >= _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
-
-
-def _record(document: Document) -> DocumentRecord:
-    return DocumentRecord(
-        document.id,
-        document.title,
-        document.text,
-        document.metadata or None,
-        document.location,
-        document.untyped,
-    )

@@ -74,10 +74,37 @@ class Searcher:
     ) -> None:
         self.index = Index(folder)
         self.threads = threads
-        options = options or EncoderOptions()
+        self._options = options or EncoderOptions()
         if encoder is not None:
-            self._check_same(encoder, options)
-        self.encoder: QueryEncoder = load_query_encoder(self.index.encoder_folder, options)
+            self._check_same(encoder, self._options)
+        self.encoder: QueryEncoder = self._load_encoder()
+
+    def _load_encoder(self) -> QueryEncoder:
+        """Load the query side that the index keeps."""
+        while True:
+            try:
+                return load_query_encoder(self.index.encoder_folder, self._options)
+            except UserError:
+                # The index may have been replaced, with its encoder, since it was opened.
+                newer = self.index.refresh()
+                if newer is self.index:
+                    raise
+                self.index.close()
+                self.index = newer
+
+    def refresh(self) -> bool:
+        """Go on with the newest snapshot of the index; return whether there was a newer one.
+
+        Not while another thread searches with this searcher: the old snapshot is closed.
+        """
+        newer = self.index.refresh()
+        if newer is self.index:
+            return False
+        old, self.index = self.index, newer
+        old.close()
+        if newer.encoder_folder != old.encoder_folder:
+            self.encoder = self._load_encoder()
+        return True
 
     def _check_same(self, encoder: str | Path | Encoder, options: EncoderOptions) -> None:
         """Refuse an encoder that is not the one that filled the index."""

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
-import lsr.retrieval.build as build
+import lsr.retrieval.batches as batches
 from lsr.corpus import Document, ReadOptions
 from lsr.encoders.base import CorpusStatistics, TermSpan
 from lsr.errors import UserError
@@ -95,7 +95,7 @@ def _contents(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_BATCH_DOCUMENTS", 10)
+    monkeypatch.setattr(batches, "BATCH_DOCUMENTS", 10)
 
 
 class _Interrupted(Exception):
@@ -205,10 +205,11 @@ def test_a_damaged_batch_is_encoded_anew(tmp_path: Path, damage: str) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-import lsr.retrieval.build as build
+import lsr.retrieval.batches as batches
 from lsr.corpus import read_corpus
+from lsr.retrieval import build_index
 
-build._BATCH_DOCUMENTS = 10
+batches.BATCH_DOCUMENTS = 10
 left, folder = int(sys.argv[1]), sys.argv[3]
 watched = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "sqlite3.connect", "shutil.rmtree"}
 
@@ -231,7 +232,7 @@ def fsync(descriptor):
 
 os.fsync = fsync
 sys.addaudithook(count)
-build.build_index([sys.argv[2]], folder + "/an.index", "bm25", resume=True)
+build_index([sys.argv[2]], folder + "/an.index", "bm25", resume=True)
 print(sys.argv[1], "operations are more than there are")
 """
 
