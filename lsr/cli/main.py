@@ -15,7 +15,20 @@ from lsr.index.errors import IndexProblem
 
 # Each module offers add_parser(subparsers) and run(args) -> exit status, and imports nothing heavy
 # at its top.
-COMMANDS = ("index", "add", "update", "delete", "compact", "search", "encode", "eval", "train", "mine", "info", "demo")
+COMMANDS = (
+    "index",
+    "add",
+    "update",
+    "delete",
+    "compact",
+    "search",
+    "encode",
+    "eval",
+    "train",
+    "mine",
+    "info",
+    "demo",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
