@@ -19,18 +19,23 @@ import faults
 import numpy as np
 from scipy import sparse
 
-from lsr.index import Index, IndexEditor, IndexProblem
+from lsr.index import Index, IndexEditor, IndexProblem, block_writer
 from lsr.index.manifest import MANIFEST
+from lsr.index.planner import Algorithm
 
 _ALL = sparse.csr_array(np.ones((1, len(faults.VOCABULARY)), np.float32))
-_ALGORITHMS = ("vectorised", "exhaustive")
+_ALGORITHMS: tuple[Algorithm, ...] = ("vectorised", "exhaustive", "blockmax")
 _CHUNK = 500
 
 
 def small_index(folder: Path, *, bm25: bool = False) -> Path:
-    """Build an index of two segments with deleted documents, fields and terms of texts."""
-    faults.create(folder, bm25=bm25)
-    faults.prepare(folder)
+    """Build an index of two segments with deleted documents, fields, terms of texts and block maxima."""
+    least, block_writer.LEAST_DOCUMENTS = block_writer.LEAST_DOCUMENTS, 0
+    try:
+        faults.create(folder, bm25=bm25)
+        faults.prepare(folder)
+    finally:
+        block_writer.LEAST_DOCUMENTS = least
     return folder
 
 

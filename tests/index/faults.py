@@ -330,7 +330,7 @@ def try_operation(name: str, fault: Fault, work: Path, *, first: int = 0, step: 
     if name != "create":
         create(before_folder, bm25=name == "refresh")
         prepare(before_folder)
-    _copy(before_folder, after_folder)
+    copy(before_folder, after_folder)
     operation(after_folder)
     before, after = contents(before_folder), contents(after_folder)
     assert before != after or name == "compact"
@@ -341,7 +341,7 @@ def try_operation(name: str, fault: Fault, work: Path, *, first: int = 0, step: 
     def fresh() -> None:
         shutil.rmtree(folder.parent, ignore_errors=True)
         folder.parent.mkdir()
-        _copy(before_folder, folder)
+        copy(before_folder, folder)
 
     fresh()
     _, told = strike(operation, folder, fault, None)
@@ -377,7 +377,7 @@ def fill_disk(name: str, source: Path, disk: Path, work: Path, *, step: int) -> 
     """
     operation = OPERATIONS[name]
     after_folder = work / "after.index"
-    _copy(source, after_folder)
+    copy(source, after_folder)
     operation(after_folder)
     before, after = contents(source), contents(after_folder)
     folder = disk / "an.index"
@@ -385,7 +385,7 @@ def fill_disk(name: str, source: Path, disk: Path, work: Path, *, step: int) -> 
     for place in range(10_000):
         shutil.rmtree(folder, ignore_errors=True)
         _resize(disk, 1 << 22)
-        _copy(source, folder)
+        copy(source, folder)
         (folder / "lock").touch()
         _resize(disk, _used(disk) + place * step)
         status, told = strike(operation, folder, "kill", None)
@@ -462,7 +462,8 @@ def _goes_on(folder: Path, operation: Callable[[Path], None], after: Any) -> str
     return f"left behind: {sorted(map(str, left))}" if left else None
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
+    """Make `target` a copy of an index, or nothing where there is none."""
     shutil.rmtree(target, ignore_errors=True)
     if source.exists():
         shutil.copytree(source, target)
