@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,11 +19,11 @@ from scipy import sparse
 
 from lsr.index import DocumentRecord, Hits, Index, IndexEditor, IndexWriter
 from lsr.index import merge_policy as policy
-from lsr.index.index import Algorithm
+from lsr.index.planner import Algorithm
 
 TERMS = 12
 GRID = 20.0  # weights go up to 25, so that some saturate
-ALGORITHMS: list[Algorithm] = ["exhaustive", "vectorised"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
 
 class History:
