@@ -61,7 +61,7 @@ class Int8Head:
         self._rows: NDArray[np.int64] = np.flatnonzero(searched)
         chosen = torch.from_numpy(self._rows)
         parts = [chosen[first : first + _ROWS] for first in range(0, len(chosen), _ROWS)]
-        self._pieces = [Int8Linear(self._weight[part], self._bias[part]) for part in parts]
+        self._pieces = [Int8Linear(self._weight[part], self._bias[part], fitted=False) for part in parts]
         width = self._weight.shape[1]
         noise = np.float32(_ERRORS * math.sqrt(width / 12))
         self._input_noise: Floats = noise * self._weight[chosen].square().mean(1).sqrt().numpy()

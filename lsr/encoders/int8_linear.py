@@ -7,6 +7,7 @@ are then exact on every processor, and so the same on all of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -18,7 +19,7 @@ from lsr.encoders.int8_kernels import Floats, Sums
 # 2 x 255 x 63 = 32,130 < 2^15.
 _WEIGHT_LEVELS = 63
 # Shares of a row's largest magnitude that are tried as the end of its scale.
-_ENDS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
+_ENDS = (1.0, 0.9, 0.8)
 
 
 class Int8Linear:
@@ -27,15 +28,21 @@ class Int8Linear:
     `damping` (inputs,) is what inputs were multiplied by before they became integers: the weights
     are divided by it. Activations of BERT have a few columns far larger than the others, which
     would take all the levels; both sides share the burden (SmoothQuant, arXiv 2211.10438).
+    `fitted` looks for the best end of each row's scale, which takes a few times as long.
     """
 
     def __init__(
-        self, weight: torch.Tensor, bias: torch.Tensor | None, damping: Floats | None = None
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        damping: Floats | None = None,
+        *,
+        fitted: bool = True,
     ) -> None:
         weight = weight.detach().float()
         if damping is not None:
             weight = weight / torch.from_numpy(damping)
-        codes, steps = quantised_rows(weight, _WEIGHT_LEVELS)
+        codes, steps = quantised_rows(weight, _WEIGHT_LEVELS, _ENDS if fitted else (1.0,))
         self._codes = codes.t()
         self.steps: Floats = steps.numpy()
         self.bias: Floats = (
@@ -60,16 +67,18 @@ class Int8Linear:
         return sums
 
 
-def quantised_rows(weight: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
+def quantised_rows(
+    weight: torch.Tensor, levels: int, ends: Sequence[float] = _ENDS
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return int8 codes within ±`levels`, shape of `weight`, and each row's step, float32.
 
-    The end of a row's scale is the one of a few below its largest magnitude that leaves the least
-    squared error.
+    A row's scale ends where, of `ends` (shares of its largest magnitude), it leaves the least squared
+    error.
     """
     largest = weight.abs().amax(1).clamp_min(1e-12)
+    steps = largest * (ends[0] / levels)
     best = torch.full_like(largest, torch.inf)
-    steps = largest / levels
-    for end in _ENDS:
+    for end in ends if len(ends) > 1 else ():
         tried = largest * (end / levels)
         codes = torch.round(weight / tried[:, None]).clamp_(-levels, levels)
         error = (codes * tried[:, None] - weight).square().sum(1)
