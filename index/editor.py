@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,30 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lsr.index.deletions import deleted_path, text_frequencies_path, write_deletions
 from lsr.index.errors import IndexProblem
-from lsr.index.files import replace_file, synchronise, synchronise_all
+from lsr.index.files import synchronise, synchronise_all
 from lsr.index.index import Index
 from lsr.index.locking import lock_index, remove_unnamed
-from lsr.index.manifest import (
-    MANIFEST,
-    VERSION,
-    FileEntry,
-    Manifest,
-    SegmentEntry,
-    file_entries,
-    file_entry,
-    verify_files,
-)
+from lsr.index.manifest import FileEntry, Manifest, SegmentEntry, file_entries, file_entry, verify_files
+from lsr.index.marking import TextTermsOf, mark_deleted
 from lsr.index.merge_policy import segments_to_merge
 from lsr.index.merging import merge_segments
-from lsr.index.segment import Segment
+from lsr.index.publishing import publish
 from lsr.index.segment_builder import SegmentBuilder, checked_weights
-from lsr.index.store import DocumentRecord, StoredDocument
-from lsr.index.text_terms import TextTerms
+from lsr.index.store import DocumentRecord
 from lsr.index.weighting import Bm25Weighting
-
-TextTermsOf = Callable[[Sequence[StoredDocument]], sparse.csr_array]
 
 
 class Changes(NamedTuple):
@@ -274,7 +262,10 @@ class IndexEditor:
             entries: list[SegmentEntry] = []
             written: list[Path] = []
             for segment in self._index.segments:
-                entries.append(self._with_deletions(segment, written))
+                dead = self._dead[segment.base : segment.base + segment.entry.documents]
+                entry, files = mark_deleted(segment, dead, self._text_terms_of)
+                entries.append(entry)
+                written += files
             new_files: tuple[FileEntry, ...] = ()
             if self._builder is not None:
                 terms = enumerate((vocabulary or ())[before.vocabulary_size :], before.vocabulary_size)
@@ -297,60 +288,19 @@ class IndexEditor:
         merged = self._merge_small()
         return Changes(added, deleted, saturated, merged.merged, merged.merge_problem)
 
-    def _with_deletions(self, segment: Segment, written: list[Path]) -> SegmentEntry:
-        """Write the deleted documents of a segment, where there are new ones, and return its entry."""
-        dead = self._dead[segment.base : segment.base + segment.entry.documents]
-        if not dead.any():
-            return segment.entry
-        new = np.flatnonzero(dead)
-        frequencies = segment.text_frequencies
-        if frequencies is not None:
-            frequencies = frequencies - self._own_term_counts(segment, new, len(frequencies))
-        everything = np.union1d(new, segment.deleted)
-        entry = write_deletions(segment.folder, segment.entry, everything, frequencies)
-        written.append(deleted_path(segment.folder, entry))
-        if frequencies is not None:
-            written.append(text_frequencies_path(segment.folder, entry))
-        return entry
-
-    def _own_term_counts(
-        self, segment: Segment, documents: NDArray[np.int64], width: int
-    ) -> NDArray[np.int64]:
-        """Return how many of some documents hold each term in their text, shape (width,)."""
-        own = TextTerms.open(segment.folder)
-        if own is not None:
-            return own.frequencies(documents, width)
-        if self._text_terms_of is None or not self._index.manifest.stored_texts:
-            why = "" if self._index.manifest.stored_texts else ", and its texts are not stored"
-            raise IndexProblem(
-                f"{self.folder} counts the terms of its texts but does not keep them by document{why}, so "
-                "nothing can be deleted from it exactly; build the index again."
-            )
-        counts = np.zeros(width, np.int64)
-        for start in range(0, len(documents), 1000):
-            found = segment.store.documents(documents[start : start + 1000].tolist())
-            terms = self._text_terms_of(list(found.values()))
-            counts += np.bincount(terms.indices, minlength=width)[:width]
-        return counts
-
     def _publish(self, changed: Manifest, new_files: Sequence[FileEntry]) -> None:
         """Replace the manifest, take up the new snapshot and remove what only the old one had.
 
         `changed` lists the files of the old snapshot still.
         """
-        manifest = replace(changed, files=(*_kept_files(changed), *new_files), version=VERSION)
-        content = manifest.to_bytes()
+        manifest = publish(self.folder, changed, new_files, durable=self._durable)
         try:
-            replace_file(self.folder / MANIFEST, content, durable=self._durable)
+            newer = self._index.refresh()
         except OSError as error:
-            with contextlib.suppress(OSError):
-                if (self.folder / MANIFEST).read_bytes() == content:
-                    raise IndexProblem(
-                        f"The change of {self.folder} is in place, but the disk did not confirm it "
-                        f"({error.strerror or error}): it may be lost if the machine stops now."
-                    ) from error
-            raise
-        newer = self._index.refresh()
+            raise IndexProblem(
+                f"The change of {self.folder} is in place, but it cannot be opened "
+                f"({error.strerror or error})."
+            ) from error
         self._index.close()
         self._index = newer
         self._dead = np.zeros(newer.number_bound, np.bool_)
@@ -375,20 +325,17 @@ class IndexEditor:
 
     def _merge_places(self, places: range, weighting: Bm25Weighting | None = None) -> None:
         """Put one segment in the place of consecutive ones, weighed anew where a weighting is given."""
-        manifest, segments = self._index.manifest, self._index.segments[places.start : places.stop]
+        manifest = self._index.manifest
+        weigh_anew = weighting is not None
+        weighting = weighting or manifest.weighting
+        segments = self._index.segments[places.start : places.stop]
         # What is damaged must not get a new checksum.
         names = tuple(f"segments/{segment.entry.name}/" for segment in segments)
         verify_files(self.folder, (file for file in manifest.files if file.path.startswith(names)))
         folder = self.folder / "segments" / secrets.token_hex(6)
+        size, grid = manifest.vocabulary_size, manifest.grid
         try:
-            entry = merge_segments(
-                folder,
-                segments,
-                manifest.vocabulary_size,
-                manifest.grid,
-                weighting or manifest.weighting,
-                weigh_anew=weighting is not None,
-            )
+            entry = merge_segments(folder, segments, size, grid, weighting, weigh_anew=weigh_anew)
             files = file_entries(self.folder, folder)
             if self._durable:
                 synchronise_all(folder)
@@ -398,7 +345,6 @@ class IndexEditor:
         entries = [*manifest.segments]
         entries[places.start : places.stop] = [entry]
         try:
-            weighting = weighting or manifest.weighting
             self._publish(replace(manifest, segments=tuple(entries), weighting=weighting), files)
         except BaseException:
             self._failed = True
@@ -472,18 +418,3 @@ class IndexEditor:
                 f"The index {self.folder} cannot be changed ({reason}), and is as it was; "
                 "free some space or mend the disk."
             ) from error
-
-
-def _kept_files(manifest: Manifest) -> list[FileEntry]:
-    """Return the files of a manifest that its segments still have."""
-    segments = {f"segments/{entry.name}": entry for entry in manifest.segments}
-    kept = []
-    for file in manifest.files:
-        folder, _, name = file.path.rpartition("/")
-        if folder.startswith("segments/"):
-            entry = segments.get(folder)
-            token = name.rpartition("-")[2].removesuffix(".npy") if "-" in name else None
-            if entry is None or (token is not None and token != entry.deletions):
-                continue
-        kept.append(file)
-    return kept
