@@ -83,6 +83,11 @@ def print_notes(report: ChangeReport) -> None:
             f"{report.saturated:,} term weights are above what the index was created for, and stored as its "
             "highest; if there are many, build the index again."
         )
+    for name, (before, after) in report.retyped.items():
+        notes.append(
+            f"the field {name} held values of the type {before} and is {after} from now on, since new documents "
+            "have others; filters compare it as that."
+        )
     if report.merge_problem:
         notes.append(
             f"the change is in place, but merging segments failed ({report.merge_problem.rstrip('.')}); "

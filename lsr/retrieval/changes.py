@@ -28,8 +28,9 @@ class ChangeReport:
 
     `added` counts documents that are new, `replaced` those that took another's place, `documents` all
     that are live afterwards. `saturated` counts term weights above the index's impact grid, stored as
-    its top; `merged` segments that were merged, and `merge_problem` says why that failed, where it
-    did: the change itself is in place.
+    its top; `retyped` names fields whose type is another now, the old and the new, since filters go by
+    the new one; `merged` counts segments that were merged, and `merge_problem` says why that failed,
+    where it did: the change itself is in place.
     """
 
     folder: str
@@ -44,6 +45,7 @@ class ChangeReport:
     saturated: int
     merged: int
     merge_problem: str | None
+    retyped: dict[str, tuple[str, str]]
     seconds: float
 
 
@@ -178,8 +180,13 @@ def _commit(
     cut: int = 0,
     bad: int = 0,
 ) -> ChangeReport:
-    before = editor.index.document_count
+    before, types = editor.index.document_count, editor.index.fields
     changes = editor.commit(vocabulary)
+    retyped = {
+        name: (kind, editor.index.fields[name])
+        for name, kind in types.items()
+        if editor.index.fields.get(name, kind) != kind
+    }
     after = editor.index.document_count
     return ChangeReport(
         folder=str(editor.folder),
@@ -194,6 +201,7 @@ def _commit(
         saturated=changes.saturated,
         merged=changes.merged,
         merge_problem=changes.merge_problem,
+        retyped=retyped,
         seconds=time.perf_counter() - start,
     )
 

@@ -50,3 +50,28 @@ def test_info_lists_fields_with_types_inferred_from_a_table(lsr: Run, tmp_path: 
     done = lsr("search", "t.index", "word", "--json", "--where", "price >= 4 and code = '007'")
     (result,) = json.loads(done.stdout)["results"]
     assert result["metadata"] == {"year": 2020, "price": 4.5, "code": "007"}
+
+
+def test_a_value_of_another_type_in_a_later_add_widens_the_field(
+    lsr: Run, index: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "b.csv").write_text("id,text,year\nb1,electricity,2023\n")
+    (tmp_path / "c.csv").write_text("id,text,year\nc1,electricity,unknown\n")
+    done = lsr("add", index, "b.csv")
+    assert done.returncode == 0, done.stderr
+    assert "note" not in done.stdout
+    found = json.loads(lsr("search", index, "electricity", "--json", "--where", "year > 2020").stdout)
+    assert sorted(r["id"] for r in found["results"]) == ["b1", "wind"]
+    done = lsr("add", index, "c.csv")
+    assert "note: the field year held values of the type integer and is text from now on" in done.stdout
+    facts = json.loads(lsr("info", index, "--json").stdout)
+    assert (facts["fields"], facts["segments"]) == ({"year": "text"}, 3)
+    done = lsr("search", index, "electricity", "--where", "year > 2020")
+    assert "year holds text, and 2020 is a number; write '2020' to compare texts" in done.stderr
+    found = json.loads(lsr("search", index, "electricity", "--json", "--where", "year > '2020'").stdout)
+    assert sorted(r["id"] for r in found["results"]) == ["b1", "c1", "wind"]
+    assert lsr("compact", index).returncode == 0
+    again = json.loads(lsr("search", index, "electricity", "--json", "--where", "year > '2020'").stdout)
+    assert [(r["id"], r["score"]) for r in again["results"]] == [
+        (r["id"], r["score"]) for r in found["results"]
+    ]
