@@ -15,9 +15,7 @@ class Bmp(Engine):
     # alpha lowers bounds, beta drops query terms; 1 and 1 are exact up to rounded query weights.
     settings: ClassVar = {
         "alpha 1": (1.0, 1.0),
-        "alpha .9": (0.9, 1.0),
         "alpha .8": (0.8, 1.0),
-        "alpha .7": (0.7, 1.0),
         "alpha .6": (0.6, 1.0),
     }
 

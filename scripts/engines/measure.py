@@ -20,20 +20,19 @@ K = 10
 # Upper ends of the classes of query length.
 LENGTHS = (2, 4, 8, 12, 16, 64)
 # Fewer queries where all of them would take longer than this; never fewer than the least.
-_ROUND_SECONDS = 20.0
+_ROUND_SECONDS = 4.0
 _LEAST_QUERIES = 200
 
 
 def measure_build(engine: Engine, vectors: Vectors, folder: Path) -> dict[str, Any]:
-    """Build an index, its input read beforehand; return times, bytes and the most memory held."""
+    """Build an index, its input read beforehand; return times and bytes."""
     if vectors.about is None:
         vectors.matrix()
     start, worked = time.perf_counter(), time.process_time()
     engine.build(vectors, folder)
     seconds, worked = time.perf_counter() - start, time.process_time() - worked
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     times = {"seconds": round(seconds, 2), "processor_seconds": round(worked, 2)}
-    return times | {"bytes": engine.size(folder), "peak_bytes": peak}
+    return times | {"bytes": engine.size(folder)}
 
 
 def resident() -> int:
@@ -47,8 +46,8 @@ def measure_search(
     """Time every setting on every kind of query, k = 10, and count recall; return one row for each.
 
     A warm-up pass comes first. Settings take turns within a round, so that load from outside meets
-    all of them. A query's time is its median over the rounds, without those in which the kernel gave the
-    processor to another process meanwhile.
+    all of them. A query's time is its median over the rounds; where the kernel gave the processor to
+    another process meanwhile, it is the processor time of this thread that counts.
     """
     chosen = {name: engine.settings[name] for name in settings or engine.settings}
     before = resident()
@@ -71,25 +70,29 @@ def measure_search(
             used[name] = np.unique(np.linspace(0, len(prepared) - 1, count).astype(np.int64))
         # The last warm-up of mapped files; also what memory is read after.
         times = {name: np.zeros((rounds, len(used[name]))) for name in chosen}
-        kept = {name: np.zeros((rounds, len(used[name])), np.bool_) for name in chosen}
+        disturbed = dict.fromkeys(chosen, 0)
         gc.disable()
         for r in range(rounds):
             for name, setting in chosen.items():
                 search = engine.search
                 for place, i in enumerate(used[name].tolist()):
                     query = prepared[i]
-                    switches = _taken_away()
+                    switches, worked = _taken_away(), time.thread_time()
                     begin = time.perf_counter()
                     search(query, K, setting)
-                    times[name][r, place] = time.perf_counter() - begin
-                    kept[name][r, place] = _taken_away() == switches
+                    seconds = time.perf_counter() - begin
+                    if _taken_away() != switches:
+                        seconds = time.thread_time() - worked
+                        disturbed[name] += 1
+                    times[name][r, place] = seconds
         gc.enable()
         held = resident() - before
         for name, setting in chosen.items():
             for depth in DEPTHS[1:]:
                 found[name][depth] = [engine.search(query, depth, setting) for query in prepared[:CHECKED]]
             row = {"setting": name, "kind": kind, "rounds": rounds, "queries": len(used[name])}
-            row |= _figures(times[name], kept[name], lengths[used[name]])
+            row["disturbed"] = round(disturbed[name] / times[name].size, 4)
+            row |= _figures(times[name], lengths[used[name]])
             row |= {
                 f"recall@{depth}": round(truth.recall(kind, depth, lists), 4)
                 for depth, lists in found[name].items()
@@ -103,16 +106,9 @@ def _taken_away() -> int:
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
-def _figures(
-    times: NDArray[np.float64], kept: NDArray[np.bool_], lengths: NDArray[np.int64]
-) -> dict[str, Any]:
-    # A query that never ran undisturbed has its shortest time.
-    kept |= ~kept.any(axis=0) & (times == times.min(axis=0))
-    typical = np.nanmedian(np.where(kept, times, np.nan), axis=0) * 1e3
-    figures: dict[str, Any] = {
-        "mean_ms": round(float(typical.mean()), 4),
-        "disturbed": round(float(1 - kept.mean()), 4),
-    }
+def _figures(times: NDArray[np.float64], lengths: NDArray[np.int64]) -> dict[str, Any]:
+    typical = np.median(times, axis=0) * 1e3
+    figures: dict[str, Any] = {"mean_ms": round(float(typical.mean()), 4)}
     figures |= _percentiles(typical)
     by_length = {}
     for low, high in zip((0, *LENGTHS[:-1]), LENGTHS, strict=True):

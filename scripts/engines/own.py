@@ -15,7 +15,7 @@ from engines.base import Engine
 # What is compared, where this version knows it; the name is the setting's in tables and plots.
 SEARCHES: dict[str, dict[str, Any]] = {
     "exhaustive": {"algorithm": "exhaustive"},
-    "block-max": {"algorithm": "block-max"},
+    "block-max": {"algorithm": "blockmax"},
     "auto": {"algorithm": "auto"},
     "recall .99": {"recall": 0.99},
     "recall .95": {"recall": 0.95},
@@ -26,10 +26,10 @@ SEARCHES: dict[str, dict[str, Any]] = {
 
 def known_searches() -> dict[str, dict[str, Any]]:
     """Return the searches that the installed lsr offers."""
-    from lsr.index import index
+    from lsr.index import Index, planner
 
-    algorithms = get_args(index.Algorithm)
-    options = inspect.signature(index.Index.search).parameters
+    algorithms = get_args(planner.Algorithm)
+    options = inspect.signature(Index.search).parameters
     return {
         name: search
         for name, search in SEARCHES.items()
