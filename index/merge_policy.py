@@ -3,14 +3,14 @@
 A logarithmic policy as in Lucene's LogMergePolicy, on consecutive segments only, since document
 numbers follow the order of segments and equal scores the order of documents. A segment's tier is the
 logarithm of its live postings to the base of `FACTOR`, with everything below `SMALL` one tier. When
-`FACTOR` segments in a row are of one tier or lower ones, they become one. So an index has fewer than
-`FACTOR` segments a tier, and a posting is written about once a tier.
+`FACTOR` segments of one tier, with none of a higher one between them, are there, they become one. So an
+index grown by adds has fewer than `FACTOR` segments a tier, and a posting is written about once a tier.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lsr.index.manifest import SegmentEntry
 
@@ -36,20 +36,24 @@ def segments_to_merge(entries: Sequence[SegmentEntry]) -> range | None:
     """Return the places of the segments to merge next, consecutive; None where all is well."""
     tiers = [tier(entry) for entry in entries]
     for level in sorted(set(tiers)):
-        # The longest run of segments of this tier or lower that ends before a higher one.
-        last = len(entries)
-        while last > 0:
-            first = last
-            while first > 0 and tiers[first - 1] <= level:
-                first -= 1
-            if last - first >= FACTOR:
-                run = range(first, last)
-                while sum(live_postings(entries[i]) for i in run) > MOST_POSTINGS:
-                    run = run[1:]
-                if len(run) >= FACTOR:
-                    return run
-            last = first - 1 if first else 0
+        for run in _runs(tiers, level):
+            while sum(live_postings(entries[i]) for i in run) > MOST_POSTINGS:
+                run = run[1:]
+            if sum(tiers[i] == level for i in run) >= FACTOR:
+                return run
     for place, entry in enumerate(entries):
         if entry.deleted > MOST_DELETED * entry.documents and live_postings(entry) <= MOST_POSTINGS:
             return range(place, place + 1)
     return None
+
+
+def _runs(tiers: Sequence[int], level: int) -> Iterator[range]:
+    """Yield the runs of segments up to a tier, cut to where they begin and end with that tier."""
+    places: list[int] = []
+    for place, found in enumerate([*tiers, level + 1]):
+        if found == level:
+            places.append(place)
+        elif found > level:
+            if places:
+                yield range(places[0], places[-1] + 1)
+            places = []
