@@ -147,7 +147,9 @@ def write_fields(connection: sqlite3.Connection, types: Mapping[str, FieldType])
     connection.execute(f"CREATE TABLE fields (number INTEGER PRIMARY KEY{columns})")
     marks = ", ?" * len(types)
     cursor = connection.execute("SELECT number, metadata FROM documents ORDER BY number")
-    connection.executemany(f"INSERT INTO fields VALUES (?{marks})", (_row(*row, types) for row in cursor))
+    connection.executemany(
+        f"INSERT INTO fields VALUES (?{marks})", (_row(number, stored, types) for number, stored in cursor)
+    )
 
 
 def _row(number: int, metadata: str | None, types: Mapping[str, str]) -> list[Any]:

@@ -182,7 +182,7 @@ def _commit(
 ) -> ChangeReport:
     before, types = editor.index.document_count, editor.index.fields
     changes = editor.commit(vocabulary)
-    retyped = {
+    retyped: dict[str, tuple[str, str]] = {
         name: (kind, editor.index.fields[name])
         for name, kind in types.items()
         if editor.index.fields.get(name, kind) != kind

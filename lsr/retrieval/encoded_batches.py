@@ -136,7 +136,7 @@ class EncodedBatches:
             arrays |= {"text_terms": held.indices, "text_term_starts": held.indptr}
         temporary = path.with_suffix(".new")
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

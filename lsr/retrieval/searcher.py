@@ -18,7 +18,7 @@ from lsr.encoders.loading import load_query_encoder
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
 from lsr.index import Hits, Index
-from lsr.index.index import Algorithm
+from lsr.index.planner import Algorithm
 
 
 @dataclass(frozen=True)
