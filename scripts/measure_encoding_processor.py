@@ -7,7 +7,7 @@ machine with other work slows all of them: sentence-transformers' SparseEncoder.
 model saved in its form, our float32, our int8, int8 for the 128 heaviest terms, and int8 that looks for
 expansions among the terms alone that the ``--rows-texts`` last documents of the collections keep.
 Rates are medians over rounds; `times` are medians of each round's ratio to SparseEncoder. Vectors
-are compared with float32's: cosine, share of the ten heaviest terms that are the same, terms a
+are compared with float32's, cut to as many terms: cosine, share of the ten heaviest terms that are the same, terms a
 document, and nDCG@10 (training IDF) over the documents that were encoded, which hold all that is
 judged relevant to the queries used. Two processor threads unless ``--threads`` says otherwise.
 """
@@ -179,7 +179,8 @@ def report(name: str, part: Any, forms: dict[str, Any], asked: argparse.Namespac
         if ours is None:
             print(line + " | | | |")
             continue
-        least, mean, common = nearness(weights[form], weights["float32"])
+        expected = keep_heaviest(weights["float32"], ours.settings["max_terms"])
+        least, mean, common = nearness(weights[form], expected)
         encoded = ours.query_side.encode_queries(list(queries.values()))
         scores = (encoded @ weights[form].T).toarray()
         value = ndcg(scores, ids, list(queries), qrels)
