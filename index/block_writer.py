@@ -42,10 +42,10 @@ def _fill(
     """Fill in the row and places of the term with the runs ``first:last`` and the given largest code."""
     for run in range(first, last):
         window = np.int64(run_windows[run])
-        group = window * GROUPS_A_WINDOW
-        past = min(group + GROUPS_A_WINDOW, len(places))
+        group: Any = window * GROUPS_A_WINDOW
+        past: Any = min(group + GROUPS_A_WINDOW, len(places))
         base = group
-        half = min(TILES_A_WINDOW * TILE_BYTES, len(row) - window * TILES_A_WINDOW * TILE_BYTES)
+        half: Any = min(TILES_A_WINDOW * TILE_BYTES, len(row) - window * TILES_A_WINDOW * TILE_BYTES)
         for p in range(run_starts[run], run_starts[run + 1]):
             offset = np.int64(offsets[p])
             while group < past and group - base <= offset // GROUP:

@@ -36,7 +36,7 @@ TILE_BYTES = TILE // 2
 TILES_A_WINDOW = WINDOW // (BLOCK * TILE)
 GROUPS_A_WINDOW = WINDOW // GROUP
 
-FILES = {
+FILES: dict[str, tuple[str, np.dtype[Any]]] = {
     "terms": ("block_terms.npy", np.dtype(np.int32)),
     "largest": ("block_largest.npy", np.dtype(np.uint16)),
     "rows": ("block_rows.npy", np.dtype(np.uint8)),

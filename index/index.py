@@ -18,7 +18,8 @@ from lsr.index.errors import IndexProblem
 from lsr.index.fields import FieldType, common_type
 from lsr.index.hits import Hits, merge_hits
 from lsr.index.manifest import MANIFEST, Manifest, verify_files
-from lsr.index.planner import Algorithm, SearchCost, search_segment
+from lsr.index.planner import Algorithm as Algorithm
+from lsr.index.planner import SearchCost, search_segment
 from lsr.index.postings import Postings
 from lsr.index.segment import Segment, open_segments
 from lsr.index.store import StoredDocument

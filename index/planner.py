@@ -81,4 +81,4 @@ def _worth(postings: Postings, allowed: NDArray[np.bool_] | None, factor: float)
     """Tell whether block-max search is worth trying on a segment."""
     if postings.document_count < _LEAST_DOCUMENTS and factor <= 1.0:
         return False
-    return allowed is None or np.count_nonzero(allowed) >= _LEAST_ALLOWED * len(allowed)
+    return allowed is None or bool(np.count_nonzero(allowed) >= _LEAST_ALLOWED * len(allowed))
