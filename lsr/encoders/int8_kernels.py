@@ -8,6 +8,8 @@ Single-threaded: the threads of `lsr.encoders.learned` run one batch each.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ Sums = NDArray[np.int32]
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")
-def _largest(row: Floats) -> float:
+def _largest(row: Floats) -> Any:
     """Return the largest magnitude in `row`.
 
     Without their sign, floats order as their bits do, and integers are what compilers take
@@ -43,7 +45,7 @@ def _largest(row: Floats) -> float:
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=_ARITHMETIC, inline="always")
-def _gelu(x: float) -> float:
+def _gelu(x: float) -> Any:
     """Return x times the normal distribution function at x, by a rational erf good to 4e-7."""
     z = x * _F(0.7071067811865476)
     z = z if z < _F(3.925) else _F(3.925)
@@ -65,7 +67,7 @@ def _gelu(x: float) -> float:
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=_ARITHMETIC, inline="always")
-def _to_bytes(row: Floats, codes: Bytes) -> float:
+def _to_bytes(row: Floats, codes: Bytes) -> Any:
     """Write `row` in 127 steps of its largest magnitude; return the size of a step."""
     largest = _largest(row)
     steps = _LEVELS / largest
