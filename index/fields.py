@@ -23,7 +23,13 @@ FieldType = Literal["boolean", "integer", "number", "text", "list"]
 # SQLite's tables hold 2,000 columns. Later fields are shown in results and cannot be filtered.
 MOST_FIELDS = 1_000
 
-_COLUMN_TYPES = {"boolean": "INTEGER", "integer": "INTEGER", "number": "REAL", "text": "TEXT", "list": "TEXT"}
+_COLUMN_TYPES = {
+    "boolean": "INTEGER",
+    "integer": "INTEGER",
+    "number": "NUMERIC",
+    "text": "TEXT",
+    "list": "TEXT",
+}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})", re.ASCII)
 # Digits before the point are few enough for a float64; leading zeros make a code (007), not a number.
 _NUMBER = re.compile(r"-?((0|[1-9][0-9]{0,17})(\.[0-9]*|(?=[eE]))|\.[0-9]+)([eE][+-]?[0-9]{1,2})?", re.ASCII)
@@ -76,16 +82,25 @@ def typed(value: Any, kind: str) -> Any:
         return None
     if kind == "list":
         return list(value) if own == "list" else [value]
-    if kind == "text":
-        return value if own == "text" else json.dumps(value)
     try:
+        if kind == "text":
+            return value if own == "text" else _as_text(value)
         if kind == "integer":
             return int(value)
         if kind == "number":
-            return float(value)
+            return value if own == "integer" else float(value)
     except (ValueError, OverflowError):
         return None
     return value if own == "boolean" else None
+
+
+def _as_text(value: float) -> str:
+    """Return a number, or a truth value, as text: the same for 3 and 3.0, which SQLite keeps as one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and kind_of(value) == "number":
+        value = float(value)
+    return str(int(value)) if float(value).is_integer() else repr(value)
 
 
 def shown(value: Any, kind: str | None) -> Any:

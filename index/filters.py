@@ -133,7 +133,7 @@ class Filter:
                 columns.append(f"c{places[name]} AS {label}")
             else:
                 call = f"{WIDENED}(c{places[name]}, '{types[name]}', '{self.types[name]}')"
-                declared = {"number": "REAL"}.get(self.types[name], "TEXT")
+                declared = {"number": "NUMERIC"}.get(self.types[name], "TEXT")
                 columns.append(f"CAST({call} AS {declared}) AS {label}")
         own = {"id", "title"} & (self.fields - set(self.types))
         if not types:

@@ -21,7 +21,7 @@ from lsr.index.renumbering import copy_postings, live_counts, new_numbers
 from lsr.index.segment import FREQUENCIES, FREQUENCY_TYPE, LENGTHS, STORE, TEXT_FREQUENCIES, Segment
 from lsr.index.segment_writer import PostingsWriter, QuantisationError
 from lsr.index.spill import MERGE_POSTINGS
-from lsr.index.store import StoreWriter
+from lsr.index.store_writer import StoreWriter
 from lsr.index.text_terms import TextTerms, TextTermsWriter
 from lsr.index.weighting import Bm25Weighting
 

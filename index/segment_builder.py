@@ -18,7 +18,8 @@ from lsr.index.manifest import SegmentEntry
 from lsr.index.segment import STORE, TEXT_FREQUENCIES
 from lsr.index.segment_writer import write_segment
 from lsr.index.spill import PostingSpill
-from lsr.index.store import DocumentRecord, StoreWriter
+from lsr.index.store import DocumentRecord
+from lsr.index.store_writer import StoreWriter
 from lsr.index.text_terms import TextTerms, TextTermsWriter
 from lsr.index.weighting import Bm25Weighting
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,19 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsr.index.errors import IndexProblem
-from lsr.index.fields import FieldType, FieldTypes, read_field_types, shown, write_fields
+from lsr.index.fields import FieldType, read_field_types, shown
 
 if TYPE_CHECKING:
     from lsr.index.filters import Filter
 
-_SCHEMA = """
-CREATE TABLE documents (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT, metadata TEXT, text TEXT);
-CREATE TABLE terms (id INTEGER PRIMARY KEY, term TEXT NOT NULL);
-"""
 _TEXT = (str, type(None))
 # SQLite's messages quote the file; damaged, they may be no UTF-8.
 _DAMAGE = (sqlite3.Error, UnicodeDecodeError)
-_INSERT = "INSERT INTO documents (number, id, title, metadata, text) VALUES (?, ?, ?, ?, ?)"
 _ROWS_AFTER = (
     "SELECT number, id, title, metadata, text FROM documents WHERE number > ? ORDER BY number LIMIT ?"
 )
@@ -40,7 +35,7 @@ _FOREIGN = """
 SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1
 """
 # SQLite takes no more host parameters than this in one statement, whatever its build.
-_PARAMETERS = 900
+PARAMETERS = 900
 
 
 class StoredDocument(NamedTuple):
@@ -66,95 +61,6 @@ class DocumentRecord(NamedTuple):
     metadata: dict[str, Any] | None = None
     location: str = ""
     untyped: bool = False
-
-
-class StoreWriter:
-    """Writes the store of a segment that is being built; the caller discards it if that fails."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = sqlite3.connect(path, isolation_level=None)
-        # The segment's folder is thrown away whole if building fails, so no journal is needed;
-        # the finished file is synchronised to disk before the manifest names it.
-        self._connection.execute("PRAGMA journal_mode=OFF")
-        self._connection.execute("PRAGMA synchronous=OFF")
-        self._connection.execute("PRAGMA cache_size=-65536")
-        self._connection.executescript(_SCHEMA)
-        self._connection.execute("BEGIN")
-        self.document_count = 0
-        self.field_types = FieldTypes()
-
-    def add(self, documents: Sequence[DocumentRecord]) -> None:
-        """Append documents.
-
-        Raises:
-            IndexProblem: where two documents have the same id.
-        """
-        rows = [
-            (
-                number,
-                d.id,
-                d.title,
-                json.dumps(d.metadata, ensure_ascii=False) if d.metadata else None,
-                d.text,
-            )
-            for number, d in enumerate(documents, self.document_count)
-        ]
-        try:
-            self._connection.executemany(_INSERT, rows)
-        except sqlite3.IntegrityError:
-            raise self._duplicate(documents) from None
-        self.document_count += len(rows)
-        for document in documents:
-            if document.metadata:
-                self.field_types.observe(document.metadata, untyped=document.untyped)
-
-    def _duplicate(self, documents: Sequence[DocumentRecord]) -> IndexProblem:
-        """Find which document of a refused batch repeats an id."""
-        seen: set[str] = set()
-        for document in documents:
-            row = self._connection.execute(
-                "SELECT number FROM documents WHERE id = ?", (document.id,)
-            ).fetchone()
-            # Rows of this batch may be in the table already; only those of earlier ones count here.
-            if document.id in seen or (row and row[0] < self.document_count):
-                where = f"{document.location}: " if document.location else ""
-                return IndexProblem(
-                    f"{where}the document id {document.id!r} occurs twice; give every document an id of its own."
-                )
-            seen.add(document.id)
-        return IndexProblem("A document has no id; give every document an id of its own.")
-
-    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
-        """Return the numbers of documents added so far by id, without the ids that are unknown."""
-        return dict(_rows_of(self._connection, "SELECT id, number FROM documents WHERE id IN ({})", ids))
-
-    def remove(self, ids: Sequence[str]) -> list[int]:
-        """Take documents out again and return their numbers, which are not given out anew."""
-        found = self.numbers(ids)
-        self._connection.executemany("DELETE FROM documents WHERE id = ?", [(id_,) for id_ in found])
-        return list(found.values())
-
-    def copy(self, store: Store, live: NDArray[np.bool_] | None) -> None:
-        """Append the documents of a finished store, those that are not live left out."""
-        self.field_types.include(store.fields)
-        for rows in store.row_batches():
-            kept = [row[1:] for row in rows if live is None or live[row[0]]]
-            numbered = [(number, *row) for number, row in enumerate(kept, self.document_count)]
-            self._connection.executemany(_INSERT, numbered)
-            self.document_count += len(numbered)
-
-    def finish(self, terms: Iterable[tuple[int, str]]) -> None:
-        """Store the strings of term ids and the typed fields, then close the file."""
-        write_fields(self._connection, self.field_types.types())
-        self._connection.executemany("INSERT INTO terms VALUES (?, ?)", terms)
-        self._connection.execute("CREATE INDEX terms_by_term ON terms (term)")
-        self._connection.execute("COMMIT")
-        self._connection.close()
-
-    def abort(self) -> None:
-        """Close the file, finished or not."""
-        self._connection.close()
 
 
 class Store:
@@ -217,8 +123,8 @@ class Store:
         self, query: str, values: Sequence[Any], *types: type | tuple[type, ...]
     ) -> Iterator[tuple[Any, ...]]:
         """Run a query with an ``IN ({})`` over any number of values."""
-        for start in range(0, len(values), _PARAMETERS):
-            part = values[start : start + _PARAMETERS]
+        for start in range(0, len(values), PARAMETERS):
+            part = values[start : start + PARAMETERS]
             yield from self._rows(query.format(",".join("?" * len(part))), part, *types)
 
     def _complete(self, found: dict[int, Any], numbers: Sequence[int]) -> None:
@@ -318,10 +224,3 @@ class Store:
             if self._users == 0:
                 self._connection.close()
                 self._filter_connection.close()
-
-
-def _rows_of(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """Run a query with an ``IN ({})`` over any number of values."""
-    for start in range(0, len(values), _PARAMETERS):
-        part = values[start : start + _PARAMETERS]
-        yield from connection.execute(query.format(",".join("?" * len(part))), part)

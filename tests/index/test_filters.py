@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
 from lsr.index import DocumentRecord, Index, IndexProblem, IndexWriter
 from lsr.index.fields import FieldTypes, common_type, kind_of_cell, typed, widened
 from lsr.index.filters import FUNCTIONS, Filter
-from lsr.index.store import Store, StoreWriter
+from lsr.index.store import Store
+from lsr.index.store_writer import StoreWriter
 
 _PAPERS: list[dict[str, Any]] = [
     {"year": 2019, "lang": "en", "price": 1.5, "tags": ["red", "blue"], "open": True},
@@ -167,12 +168,13 @@ _VALUES = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-5, 5),
-    st.sampled_from([0.5, -2.25, 3.0]),
+    st.sampled_from([0.5, -2.25, 3.0, 2**60 + 1, 2**70, 1e17]),
     st.sampled_from(["a", "b", "3"]),
 )
 
 
 @given(values=st.lists(_VALUES, min_size=1, max_size=12), cuts=st.lists(st.integers(0, 12), max_size=3))
+@example(values=[3, 0.5, False], cuts=[2])
 @settings(max_examples=100, deadline=None)
 def test_a_fields_type_and_answers_do_not_depend_on_segments(values: list[Any], cuts: list[int]) -> None:
     """One store, or the same documents in several, each filtered with the types of all."""
@@ -190,7 +192,14 @@ def test_a_fields_type_and_answers_do_not_depend_on_segments(values: list[Any], 
         kinds = [store.fields["x"] for store, _ in parts if store.fields]
         types = {"x": common_type(kinds)} if kinds else {}
         assert types == one.fields
-        for where in ("x > 1", "x = '3'", "x is null", "x in ('a', 'true', '0.5')", "has(x, 'a')", "x"):
+        for where in (
+            "x > 1",
+            "x = '3'",
+            "x is null",
+            "x in ('a', 'true', '0.5', '1152921504606846977', '100000000000000000')",
+            "has(x, 'a')",
+            "x",
+        ):
             try:
                 condition = Filter.parse(where, types)
             except IndexProblem:
@@ -249,6 +258,10 @@ def test_values_of_wider_types() -> None:
     assert typed(True, "text") == "true"
     assert typed(4.5, "text") == "4.5"
     assert typed(3, "list") == [3]
+    assert typed(3.0, "text") == typed(3, "text") == "3"
+    assert typed(2**60 + 1, "text") == str(2**60 + 1)
+    assert typed(2**70 + 1, "text") == typed(float(2**70), "text")
+    assert typed(10**400, "text") is None
     assert widened(1, "boolean", "text") == "true"
     assert widened(1, "boolean", "list") == "[true]"
     assert widened(None, "integer", "text") is None
