@@ -105,6 +105,11 @@ class Index:
         return [segment.postings for segment in self._segments]
 
     @property
+    def terms_with_block_maxima(self) -> list[int]:
+        """How many terms of each segment have block maxima; 0 where it can only be searched exhaustively."""
+        return [0 if s.blocks is None else len(s.blocks.terms) for s in self._segments]
+
+    @property
     def posting_count(self) -> int:
         """Postings in all segments."""
         return sum(postings.posting_count for postings in self.postings)
@@ -441,11 +446,8 @@ def _query_parts(
     if not (least >= 0 and most < np.inf):  # NaN fails both
         worst = data[~((data >= 0) & (data < np.inf))][0]
         raise IndexProblem(f"A query has the term weight {worst}; weights are finite and not below 0.")
-    if least > 0 and queries.shape[0] == 1:
-        order = np.argsort(indices)
-        terms = indices[order].astype(np.int64)
-        if (terms[1:] > terms[:-1]).all():
-            return queries.indptr.astype(np.int64), terms, data[order]
+    if least > 0 and queries.shape[0] == 1 and (indices[1:] > indices[:-1]).all():
+        return queries.indptr.astype(np.int64), indices.astype(np.int64), data
     if least == 0 or not queries.has_canonical_format:
         queries = queries.copy()
         queries.sum_duplicates()

@@ -76,6 +76,7 @@ def _facts(index: Any) -> dict[str, Any]:
         "stored_texts": manifest.stored_texts,
         "fields": index.fields,
         "encoder": {key: value for key, value in manifest.encoder.items() if key != "folder"},
+        "terms_with_block_maxima": index.terms_with_block_maxima,
         "bytes": sizes,
         "bytes_per_posting": sizes["postings"] / postings if postings else 0.0,
     }
@@ -112,6 +113,11 @@ def _print(facts: dict[str, Any]) -> None:
             "bytes",
             f"{sizes['total']:,}: postings {sizes['postings']:,} ({facts['bytes_per_posting']:.2f} a posting), "
             f"texts {sizes['texts']:,}, other {sizes['other']:,}",
+        ),
+        (
+            "block maxima",
+            ", ".join(f"{count:,}" for count in facts["terms_with_block_maxima"])
+            + " terms have them, a segment; one without any is searched exhaustively",
         ),
     ]
     if weighting["kind"] == "bm25":

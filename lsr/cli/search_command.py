@@ -53,7 +53,15 @@ def add_parser(subparsers: Any) -> None:
         help="search among the documents that this holds for: SQL over their fields, which lsr info lists; "
         "has(tags, 'red') looks into a list",
     )
-    parser.add_argument("--explain", action="store_true", help="show which terms earned each score")
+    parser.add_argument(
+        "--explain", action="store_true", help="show which terms earned each score, and what the search read"
+    )
+    parser.add_argument(
+        "--algorithm",
+        choices=["auto", "exhaustive", "blockmax", "vectorised"],
+        default="auto",
+        help="how the index is searched; all return the same results (default: auto, the fastest)",
+    )
     parser.add_argument(
         "--queries", metavar="FILE", help="JSON Lines (_id, text) or TSV (id, text) with queries"
     )
@@ -88,16 +96,23 @@ def _answer(searcher: Searcher, query: str, args: argparse.Namespace) -> None:
 
     start = time.perf_counter()
     weights = searcher.encode_queries([query])
-    found = searcher.search_weights(weights, args.k, where=args.where)[0]
+    found = searcher.search_weights(weights, args.k, where=args.where, algorithm=args.algorithm)[0]
     milliseconds = (time.perf_counter() - start) * 1e3
     hits = searcher.hits(found)
     explanations = [searcher.explain(query, hit, weights) for hit in hits]
+    costs = []
+    if args.explain:
+        allowed = None if args.where is None else searcher.index.matching(args.where)
+        costs = searcher.index.costs(weights, args.k, algorithm=args.algorithm, allowed=allowed)[0]
     if args.json:
         results = [
             result_as_dict(searcher, rank, hit, terms, explain=args.explain)
             for rank, (hit, terms) in enumerate(zip(hits, explanations, strict=True), 1)
         ]
-        print(json.dumps({"query": query, "milliseconds": round(milliseconds, 3), "results": results}))
+        answer = {"query": query, "milliseconds": round(milliseconds, 3), "results": results}
+        if args.explain:
+            answer["segments"] = [cost._asdict() for cost in costs]
+        print(json.dumps(answer))
         return
     from rich.console import Console
 
@@ -106,6 +121,9 @@ def _answer(searcher: Searcher, query: str, args: argparse.Namespace) -> None:
     if not args.quiet and hits:
         count = searcher.index.document_count
         console.print(f"{len(hits)} of {count:,} documents in {milliseconds:.1f} ms", style="dim")
+        for cost in costs:
+            blocks = f", {cost.blocks:,} blocks of 8 documents scored" if cost.blocks else ""
+            console.print(f"{cost.algorithm}: {cost.postings:,} postings read{blocks}", style="dim")
 
 
 def _prompt(searcher: Searcher, args: argparse.Namespace) -> int:
@@ -144,7 +162,7 @@ def _batch(searcher: Searcher, args: argparse.Namespace) -> int:
         searcher.vector_queries(vectors) if vectors else searcher.encode_queries([q.text for q in queries])
     )
     encoded = time.perf_counter()
-    found = searcher.search_weights(weights, args.k, where=args.where)
+    found = searcher.search_weights(weights, args.k, where=args.where, algorithm=args.algorithm)
     searched = time.perf_counter()
     with RunWriter(args.run_file) as writer:
         for query, hits in zip(queries, found, strict=True):

@@ -40,6 +40,22 @@ def test_json_output_and_explanations_add_up(lsr, index: Path) -> None:  # type:
     assert result["snippet"][start:end].lower().startswith("turn")
 
 
+@pytest.mark.parametrize("algorithm", ["auto", "exhaustive", "blockmax", "vectorised"])
+def test_every_algorithm_answers_and_says_what_it_read(lsr, index: Path, algorithm: str) -> None:  # type: ignore[no-untyped-def]
+    plain = json.loads(lsr("search", index, "turning moving air", "--json").stdout)
+    assert "segments" not in plain
+    done = lsr("search", index, "turning moving air", "--json", "--explain", "--algorithm", algorithm)
+    answer = json.loads(done.stdout)
+    assert [hit["score"] for hit in answer["results"]] == [hit["score"] for hit in plain["results"]]
+    (cost,) = answer["segments"]
+    # So small a segment has no block maxima.
+    assert cost["algorithm"] == ("exhaustive" if algorithm in ("exhaustive", "blockmax") else "vectorised")
+    assert (cost["postings"], cost["blocks"]) == (4, 0)
+    shown = lsr("search", index, "turning moving air", "--explain", "--algorithm", algorithm).stdout
+    assert f"{cost['algorithm']}: 4 postings read" in shown
+    assert json.loads(lsr("info", index, "--json").stdout)["terms_with_block_maxima"] == [0]
+
+
 def test_index_json_report(lsr, corpus: Path) -> None:  # type: ignore[no-untyped-def]
     report = json.loads(lsr("index", corpus, "-o", "an.index", "--json").stdout)
     assert report["documents"] == 4
