@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -345,25 +345,35 @@ class Index:
                 return segment
         raise IndexError(f"document {document} of {self.number_bound}")
 
+    def _by_segment(self, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[tuple[Segment, list[int]]]:
+        """Yield the segments that hold some documents, with their local numbers, rising.
+
+        Raises:
+            IndexError: for a number that no document has.
+        """
+        wanted = np.unique(np.asarray(numbers, np.int64))
+        if len(wanted) and not (wanted[0] >= 0 and wanted[-1] < self.number_bound):
+            raise IndexError(f"document {wanted[0] if wanted[0] < 0 else wanted[-1]} of {self.number_bound}")
+        for segment in self._segments:
+            low, high = np.searchsorted(wanted, [segment.base, segment.base + segment.entry.documents])
+            local = wanted[low:high] - segment.base
+            if len(local):
+                yield segment, local.tolist()
+
     def documents(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[StoredDocument]:
         """Return stored documents, in the order asked for."""
-        wanted = [int(number) for number in numbers]
         found: dict[int, StoredDocument] = {}
-        for segment in self._segments:
-            local = [n - segment.base for n in wanted if self._segment_of(n) is segment]
+        for segment, local in self._by_segment(numbers):
             for number, document in segment.store.documents(local).items():
                 found[number + segment.base] = document._replace(number=number + segment.base)
-        return [found[number] for number in wanted]
+        return [found[int(number)] for number in numbers]
 
     def document_ids(self, numbers: NDArray[np.int64]) -> list[str]:
         """Return the ids of documents, in the order asked for."""
         found: dict[int, str] = {}
-        wanted = [int(number) for number in numbers]
-        for segment in self._segments:
-            local = [n - segment.base for n in wanted if self._segment_of(n) is segment]
-            ids = segment.store.ids(local)
-            found.update((n + segment.base, ids[n]) for n in local)
-        return [found[number] for number in wanted]
+        for segment, local in self._by_segment(numbers):
+            found.update((n + segment.base, id_) for n, id_ in segment.store.ids(local).items())
+        return [found[int(number)] for number in numbers]
 
     def document_numbers(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the numbers of documents by id, -1 for an id that no live document has, shape (ids,)."""

@@ -52,6 +52,9 @@ def test_changes_are_visible_together_and_after_the_commit(folder: Path) -> None
         assert index.document_count == 4
         assert index.document_numbers(["a", "b", "c", "d", "e", "new"]).tolist() == [-1, 5, 2, 3, -1, 6]
         assert index.documents([5])[0][1:] == ("b", "title b", "text b", {"name": "b"})
+        assert index.document_ids(np.array([6, 2, 6])) == ["new", "c", "new"]
+        with pytest.raises(IndexError, match="document 7 of 7"):
+            index.document_ids(np.array([7]))
 
 
 def test_leaving_without_commit_changes_nothing(folder: Path) -> None:

@@ -57,18 +57,18 @@ def test_the_harness_notices_a_writer_that_is_not_safe(
                 file.flush()
                 os.fsync(file.fileno())
 
-    monkeypatch.setattr("lsr.index.editor.replace_file", write_in_place)
+    monkeypatch.setattr("lsr.index.publishing.replace_file", write_in_place)
     assert faults.try_operation("delete", "kill", tmp_path).problems
 
 
 def test_a_failure_after_the_manifest_is_in_place_keeps_the_new_segment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lsr.index import editor as editor_module
+    from lsr.index import publishing
 
     folder = tmp_path / "an.index"
     faults.create(folder)
-    replace_file = editor_module.replace_file
+    replace_file = publishing.replace_file
 
     def interrupted(path: Path, content: bytes, *, durable: bool = True) -> None:
         replace_file(path, content, durable=durable)
@@ -76,7 +76,7 @@ def test_a_failure_after_the_manifest_is_in_place_keeps_the_new_segment(
 
     with IndexEditor(folder, merge=False) as editor:
         editor.add(faults.rows(20, 4), faults.records(20, 4), faults.rows(21, 4))
-        monkeypatch.setattr(editor_module, "replace_file", interrupted)
+        monkeypatch.setattr(publishing, "replace_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
             editor.commit()
     with Index(folder) as index:

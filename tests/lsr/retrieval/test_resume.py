@@ -45,6 +45,7 @@ class _Encoder:
         self.vocabulary = [f"t{i}" for i in range(_WIDTH)]
         self.cut_count = 0
         self.text_frequencies: NDArray[np.int64] = np.zeros(_WIDTH, np.int64)
+        self.text_terms = sparse.csr_array((0, _WIDTH), dtype=np.float32)
         self.encoded = 0
 
     def encode_documents(self, texts: Sequence[str]) -> sparse.csr_array:
@@ -54,7 +55,8 @@ class _Encoder:
         for row, text in enumerate(texts):
             for word in text.split():
                 weights[row, int(word[4:]) % _WIDTH] += 0.3
-            self.text_frequencies += weights[row] > 0.5
+        self.text_terms = sparse.csr_array((weights > 0.5).astype(np.float32))
+        self.text_frequencies += (weights > 0.5).sum(axis=0)
         return sparse.csr_array(weights)
 
     def encode_queries(
