@@ -34,6 +34,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "index"))
 
 import corruption
 import faults
+import small_changes
+import strikes
 
 
 def inject(work: Path, step: int) -> list[str]:
@@ -41,8 +43,8 @@ def inject(work: Path, step: int) -> list[str]:
     problems: list[str] = []
     total: Counter[str] = Counter()
     print(f"{'change':<14} {'fault':<18} {'points':>7} {'before':>7} {'after':>7} {'told':>6} {'wrong':>6}")
-    for name in faults.OPERATIONS:
-        for fault in faults.FAULTS:
+    for name in small_changes.OPERATIONS:
+        for fault in strikes.FAULTS:
             with tempfile.TemporaryDirectory(dir=work) as folder:
                 tally = faults.try_operation(name, fault, Path(folder), step=step)
             _show(name, fault, tally)
@@ -69,13 +71,13 @@ def fill(work: Path, step: int) -> list[str]:
         return []
     problems: list[str] = []
     try:
-        for name in faults.OPERATIONS:
+        for name in small_changes.OPERATIONS:
             if name == "create":
                 continue
             kept = work / "kept.index"
-            faults.copy(work / "nothing", kept)
-            faults.create(kept, bm25=name == "refresh")
-            faults.prepare(kept)
+            small_changes.copy(work / "nothing", kept)
+            small_changes.create(kept, bm25=name == "refresh")
+            small_changes.prepare(kept)
             tally = faults.fill_disk(name, kept, disk, work, step=step * 4096)
             _show(name, "disk fills up", tally)
             problems += tally.problems

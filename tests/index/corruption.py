@@ -15,15 +15,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-import faults
 import numpy as np
-from scipy import sparse
+import small_changes
 
 from lsr.index import Index, IndexEditor, IndexProblem, block_writer
 from lsr.index.manifest import MANIFEST
 from lsr.index.planner import Algorithm
 
-_ALL = sparse.csr_array(np.ones((1, len(faults.VOCABULARY)), np.float32))
 _ALGORITHMS: tuple[Algorithm, ...] = ("vectorised", "exhaustive", "blockmax")
 _CHUNK = 500
 
@@ -32,8 +30,8 @@ def small_index(folder: Path, *, bm25: bool = False) -> Path:
     """Build an index of two segments with deleted documents, fields, terms of texts and block maxima."""
     least, block_writer.LEAST_DOCUMENTS = block_writer.LEAST_DOCUMENTS, 0
     try:
-        faults.create(folder, bm25=bm25)
-        faults.prepare(folder)
+        small_changes.create(folder, bm25=bm25)
+        small_changes.prepare(folder)
     finally:
         block_writer.LEAST_DOCUMENTS = least
     return folder
@@ -81,16 +79,20 @@ def _uses(index: Index) -> Iterator[Callable[[], object]]:
     numbers = np.arange(index.number_bound)
     terms = np.arange(-1, index.vocabulary_size + 2)
     for algorithm in _ALGORITHMS:
-        yield lambda a=algorithm: index.search(_ALL, 30, algorithm=a)
-        yield lambda a=algorithm: index.search(_ALL, 3, algorithm=a, allowed=index.matching("year > 2002"))
+        yield lambda a=algorithm: index.search(small_changes.ALL_TERMS, 30, algorithm=a)
+        yield lambda a=algorithm: index.search(
+            small_changes.ALL_TERMS, 3, algorithm=a, allowed=index.matching("year > 2002")
+        )
     yield lambda: index.matching("form = 'first' or title like '%1' or has(id, 'd3')")
     yield lambda: index.documents(index.document_numbers([f"d{i}" for i in range(20)]).clip(0))
     yield lambda: index.document_ids(numbers)
     yield lambda: index.terms(terms)
-    yield lambda: index.term_ids(faults.VOCABULARY)
+    yield lambda: index.term_ids(small_changes.VOCABULARY)
     yield lambda: index.document_frequencies(terms)
     yield lambda: index.text_document_frequencies(terms)
-    yield lambda: [index.explain(_ALL, number) for number in range(0, index.number_bound, 3)]
+    yield lambda: [
+        index.explain(small_changes.ALL_TERMS, number) for number in range(0, index.number_bound, 3)
+    ]
     yield index.refresh
     yield index.sizes
     yield lambda: index.fields
@@ -100,7 +102,9 @@ def edit(folder: Path) -> str:
     """Change a damaged index: done, or told in one sentence."""
     try:
         with IndexEditor(folder) as editor:
-            editor.update(faults.rows(2, 3), faults.records(2, 3, " again"), faults.rows(3, 3))
+            editor.update(
+                small_changes.rows(2, 3), small_changes.records(2, 3, " again"), small_changes.rows(3, 3)
+            )
             editor.compact()
     except IndexProblem as problem:
         return _checked("told", problem)

@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import corruption
-import faults
 import pytest
+import small_changes
 
 from lsr.index import Index, IndexProblem
 from lsr.index.manifest import MANIFEST, FileEntry, Manifest, _body_checksum, file_entry
@@ -25,22 +25,22 @@ def test_bytes_flipped(tmp_path: Path, bm25: bool) -> None:
     total: Counter[str] = Counter()
     for path in corruption.files(folder):
         size = path.stat().st_size
-        step = 13 if size < 1000 else 61 if path.name == MANIFEST else 997
+        step = 17 if size < 1000 else 97 if path.name == MANIFEST else 1999
         counts, problems = corruption.flip(folder, path, range(len(path.name) % step, size, step))
         assert problems == []
         if path.name == MANIFEST:
             assert set(counts) == {"refused"}
         total += counts
-    assert total["refused"] > 50
-    assert total["answered"] > 50
+    assert total["refused"] > 40
+    assert total["answered"] > 20
     assert corruption.outcome(folder).startswith("WRONG: verify did not notice")  # it is whole again
 
 
 def test_files_cut_removed_and_swapped(tmp_path: Path) -> None:
     folder = corruption.small_index(tmp_path / "an.index")
-    counts, problems = corruption.damage_files(folder, tmp_path, step=3)
+    counts, problems = corruption.damage_files(folder, tmp_path, step=5)
     assert problems == []
-    assert counts["refused"] > 50
+    assert counts["refused"] > 30
 
 
 @pytest.fixture
@@ -183,4 +183,4 @@ def test_verify_of_an_index_that_is_whole(folder: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(IndexProblem, match="There is no index"):
         Index(folder)
-    assert faults.segments(folder) == 0
+    assert small_changes.segments(folder) == 0

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import faults
 import pytest
+import small_changes
+import strikes
 
 from lsr.index import Index, IndexEditor, IndexProblem, IndexWriter
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="faults are injected into a forked process")
 
-_STEPS: dict[faults.Fault, int] = {
+_STEPS: dict[strikes.Fault, int] = {
     "kill": 23,
     "fail once": 37,
     "fail from then on": 61,
@@ -29,7 +31,7 @@ _STEPS: dict[faults.Fault, int] = {
 }
 
 
-@pytest.mark.parametrize("name", faults.OPERATIONS)
+@pytest.mark.parametrize("name", small_changes.OPERATIONS)
 def test_killed_at_a_file_operation(tmp_path: Path, name: str) -> None:
     tally = faults.try_operation(name, "kill", tmp_path, first=len(name), step=_STEPS["kill"])
     assert tally.problems == []
@@ -37,9 +39,9 @@ def test_killed_at_a_file_operation(tmp_path: Path, name: str) -> None:
     assert tally.before + tally.after == tally.points
 
 
-@pytest.mark.parametrize("fault", [fault for fault in faults.FAULTS if fault != "kill"])
+@pytest.mark.parametrize("fault", [fault for fault in strikes.FAULTS if fault != "kill"])
 @pytest.mark.parametrize("name", ["create", "overwrite", "everything", "add and merge"])
-def test_an_operation_fails(tmp_path: Path, name: str, fault: faults.Fault) -> None:
+def test_an_operation_fails(tmp_path: Path, name: str, fault: strikes.Fault) -> None:
     tally = faults.try_operation(name, fault, tmp_path, first=len(name) % 5, step=_STEPS[fault])
     assert tally.problems == []
     assert tally.before + tally.after == tally.points
@@ -67,7 +69,7 @@ def test_a_failure_after_the_manifest_is_in_place_keeps_the_new_segment(
     from lsr.index import publishing
 
     folder = tmp_path / "an.index"
-    faults.create(folder)
+    small_changes.create(folder)
     replace_file = publishing.replace_file
 
     def interrupted(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -75,7 +77,7 @@ def test_a_failure_after_the_manifest_is_in_place_keeps_the_new_segment(
         raise KeyboardInterrupt
 
     with IndexEditor(folder, merge=False) as editor:
-        editor.add(faults.rows(20, 4), faults.records(20, 4), faults.rows(21, 4))
+        editor.add(small_changes.rows(20, 4), small_changes.records(20, 4), small_changes.rows(21, 4))
         monkeypatch.setattr(publishing, "replace_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
             editor.commit()
@@ -122,8 +124,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_disk_that_fills_up(tmp_path: Path, small_disk: Path) -> None:
     kept = tmp_path / "kept.index"
-    faults.create(kept)
-    faults.prepare(kept)
+    small_changes.create(kept)
+    small_changes.prepare(kept)
     tally = faults.fill_disk("everything", kept, small_disk, tmp_path, step=16 * 4096)
     assert tally.problems == []
     assert tally.told > 0
@@ -131,7 +133,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, small_disk: Path) -> None:
 
 
 def test_a_signal_is_told_from_an_exit() -> None:
-    status, _ = faults.strike(
+    status, _ = strikes.strike(
         lambda folder: os.kill(os.getpid(), signal.SIGKILL), Path("/nowhere/x"), "kill", None
     )
     assert status == -signal.SIGKILL
