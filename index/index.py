@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -23,11 +22,10 @@ from lsr.index.planner import SearchCost, search_segment
 from lsr.index.postings import Postings
 from lsr.index.segment import Segment, open_segments
 from lsr.index.store import StoredDocument
+from lsr.index.warming import warming
 
 Mask: TypeAlias = NDArray[np.bool_]
 
-# Loading Numba costs about as much as scoring this many postings in NumPy.
-_NUMBA_WORTH_POSTINGS = 20_000_000
 _QUERIES_A_TASK = 16
 _FILTERS_REMEMBERED = 8
 
@@ -228,11 +226,10 @@ class Index:
         return costs
 
     def _choose(self, terms: NDArray[np.int64]) -> Algorithm:
-        """Take NumPy where Numba is not loaded and would cost more to load than it saves."""
-        if "numba" in sys.modules:
+        """Take NumPy for as long as compiled search is not loaded and not worth waiting for."""
+        if warming.ready:
             return "auto"
-        touched = sum(int(postings.document_frequencies(terms).sum()) for postings in self.postings)
-        return "auto" if touched > _NUMBA_WORTH_POSTINGS else "vectorised"
+        return warming.choose(sum(int(p.document_frequencies(terms).sum()) for p in self.postings))
 
     def _search_part(
         self,
