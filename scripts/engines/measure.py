@@ -63,9 +63,9 @@ def measure_search(
         used: dict[str, NDArray[np.int64]] = {}
         for name, setting in chosen.items():
             engine.search(prepared[0], K, setting)
-            begin = time.perf_counter()
+            begin = time.thread_time()
             found[name] = {K: [engine.search(query, K, setting) for query in prepared[:CHECKED]]}
-            each = (time.perf_counter() - begin) / CHECKED
+            each = (time.thread_time() - begin) / CHECKED
             count = int(np.clip(_ROUND_SECONDS / each, _LEAST_QUERIES, len(prepared)))
             used[name] = np.unique(np.linspace(0, len(prepared) - 1, count).astype(np.int64))
         # The last warm-up of mapped files; also what memory is read after.

@@ -20,7 +20,6 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "recall .99": {"recall": 0.99},
     "recall .95": {"recall": 0.95},
     "recall .9": {"recall": 0.9},
-    "NumPy": {"algorithm": "vectorised"},
 }
 
 
