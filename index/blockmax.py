@@ -44,12 +44,12 @@ _BIN = 6  # sets are sorted by the upper ten of sixteen bits
 # What steps cost, in nanoseconds; measured on 250,000 to 4,000,000 documents.
 _NS_A_POSTING = 1.0
 _NS_A_DOCUMENT = 0.06
-_NS_A_BOUNDED_POSTING = 1.6
+_NS_A_BOUNDED_POSTING = 2.2
 _NS_A_BOUNDED_DOCUMENT = 0.003  # for each term with a row
-_BLOCKS_AT_LEAST = 150  # scored for a typical query
-_WORTH = 0.75  # of exhaustive search's cost, or the estimate is too close to call
+_BLOCKS_AT_LEAST = 25.0  # scored for a typical query, times k to the power of 3/4
+_WORTH = 0.6  # of exhaustive search's cost, or the estimate is too close to call
 _NS_A_LOOKUP = 18.0  # a term in a block
-_NS_A_FAR_LOOKUP = 40.0  # the same where postings do not stay in the caches
+_NS_A_DOUBLING = 12.0  # added with each doubling past `_CACHED`: postings leave the caches
 
 
 @nb.njit(nogil=True, cache=True)
@@ -123,7 +123,7 @@ def _blockmax(
     order = np.empty(tiles, np.int32)
     waiting = np.empty(_TOGETHER + TILE, np.int64)
     blind = np.int64(0)
-    lookups = _NS_A_LOOKUP if document_count <= _CACHED else _NS_A_FAR_LOOKUP
+    lookups = _NS_A_LOOKUP + _NS_A_DOUBLING * max(0.0, np.log2(document_count / _CACHED))
 
     for i in range(len(query_starts) - 1):
         first = query_starts[i]
@@ -165,7 +165,7 @@ def _blockmax(
         costs[i, 1] = 0
         if terms == 0 or k == 0:
             continue
-        estimate += _BLOCKS_AT_LEAST * terms * lookups
+        estimate += _BLOCKS_AT_LEAST * k**0.75 * terms * lookups
         hopeless = adaptive and estimate > _WORTH * exhaustive
         if hopeless or terms > 1024 or not (1e-30 < total < 1e37):
             costs[i, 1] = -1
