@@ -21,7 +21,7 @@ _MARKERS = "*os^Dv<>phXPd"
 
 
 def plot_recall(results: Results, corpus: str, path: Path) -> None:
-    figure, axes = plt.subplots(1, len(KINDS), figsize=(11, 4.6), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(KINDS), figsize=(11, 5.2), sharey=True, layout="constrained")
     curves: dict[str, list[Key]] = defaultdict(list)
     for key in results.figures:
         if key.corpus == corpus:
@@ -43,14 +43,14 @@ def plot_recall(results: Results, corpus: str, path: Path) -> None:
         axis.set(title=f"{kind} queries", xlabel="recall@10", yscale="log", xlim=(0.6, 1.01))
         axis.grid(True, which="both", alpha=0.25)
     axes[0].set_ylabel("mean ms a query, one thread")
-    axes[0].legend(fontsize=7, ncols=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=7, ncols=6, loc="outside lower center")
     figure.suptitle(f"Latency against recall, {title(corpus)}", fontsize=11)
     figure.savefig(path)
     plt.close(figure)
 
 
 def plot_growth(results: Results, path: Path) -> None:
-    figure, axes = plt.subplots(1, len(KINDS), figsize=(11, 4.6), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(KINDS), figsize=(11, 5.2), sharey=True, layout="constrained")
     first, powers = results.first_settings(), exponents(results)
     names = list(dict.fromkeys((key.engine, key.setting) for key in results.figures))
     names = [n for n in names if n[1] in (GROWTH_SETTINGS if n[0] == "lsr" else (first[n[0]],))]
@@ -73,7 +73,7 @@ def plot_growth(results: Results, path: Path) -> None:
                     label = "_"
         axis.set(title=f"{kind} queries", xlabel="documents", xscale="log", yscale="log")
         axis.grid(True, which="both", alpha=0.25)
-        axis.legend(fontsize=6.5, ncols=2)
+        axis.legend(fontsize=6.5, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     axes[0].set_ylabel("mean ms a query, one thread")
     figure.suptitle("Latency against corpus size: real (solid), grown (dashed; its exponent)", fontsize=11)
     figure.savefig(path)

@@ -106,9 +106,9 @@ def main() -> None:
     real = [corpus for corpus in results.corpora() if not corpus.startswith("g")]
     recall_at = args.recall_at or real[-1]
     shown = {("lsr", setting) for setting in GROWTH_SETTINGS} | {("SINDI, float", "exact")}
-    for corpus in results.corpora():
-        if int(corpus.lstrip("g")) >= 250_000:
-            print_lengths(results, corpus, shown)
+    grown = [corpus for corpus in results.corpora() if corpus.startswith("g")]
+    for corpus in real[-1:] + grown[-1:]:
+        print_lengths(results, corpus, shown)
     print("\nExponents over the grown sizes:\n")
     _table(["engine", "setting", "queries", "exponent"],
            [[*name, f"{power:.2f}"] for name, power in exponents(results).items()])  # fmt: skip
