@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--activation", choices=["log1p", "double-log1p"])
     parser.add_argument("--precision", choices=["int8", "float32"], default="int8")
     parser.add_argument("--rows-from", type=Path, nargs="+", default=[], metavar="JSONL")
+    parser.add_argument("--rows", type=Path, metavar="NPY", help="the terms that expansion may reach, as ids")
     parser.add_argument("--least", type=int, default=2, help="texts that must keep a term (default: 2)")
     parser.add_argument("--texts", type=int, default=5000, help="texts read from each of --rows-from")
     parser.add_argument("--check", type=Path, metavar="JSONL", help="texts to compare vectors on")
@@ -75,7 +76,7 @@ def main() -> None:
     }
     options = EncoderOptions(settings={**settings, "precision": "float32"})
     encoder = LearnedEncoder.load(asked.checkpoint, options)
-    rows = None
+    rows = np.load(asked.rows) if asked.rows else None
     if asked.rows_from:
         texts = [text for path in asked.rows_from for text in read_texts(path, asked.texts)]
         rows = rows_in_use(encoder, texts, asked.least)

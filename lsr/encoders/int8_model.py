@@ -86,7 +86,8 @@ def int8_model(model: MaskedLanguageModel, tokenizer: Tokenizer, checkpoint: Che
         rows=_head_rows(checkpoint, model.vocabulary_size),
         left_out=special_token_ids(tokenizer) if settings.special_tokens == "zero" else None,
         # Queries of a splade encoder pass here too, and have a limit of their own.
-        limit=None if settings.kind == "splade" else settings.document_limit(),
+        # What is added to a text's own pieces later can lift them above others.
+        limit=None if settings.kind == "splade" or settings.lexical_weight else settings.document_limit(),
     )
     with model.whole() as whole:
         return Int8Model(Int8Bert(whole, checkpoint.source), head)

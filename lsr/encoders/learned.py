@@ -22,6 +22,7 @@ from lsr.encoders.batching import POOLED_NUMBERS, MemoryGuard, one_ahead, token_
 from lsr.encoders.checkpoint import HEAD_ROWS_FILE, Checkpoint, open_checkpoint
 from lsr.encoders.device import choose_device
 from lsr.encoders.learned_settings import QUERY_ONLY, LearnedSettings
+from lsr.encoders.lexical import counted_pieces, with_lexical_weights
 from lsr.encoders.masked_lm import MaskedLanguageModel
 from lsr.encoders.options import EncoderOptions
 from lsr.encoders.pooling import pooled_weights
@@ -138,14 +139,20 @@ class LearnedEncoder:
         Give a thousand texts or more at a time: they are sorted by length within one call.
         """
         settings = self._settings
-        held: list[sparse.csr_array] = []
+        counted: list[sparse.csr_array] = []
         weights = self._encode(
             self._prompted(texts),
             settings.max_length,
             windows=settings.long_documents == "windows",
-            held=held,
+            counted=counted,
         )
-        self.text_terms = stacked(held, self._model.vocabulary_size)
+        counts = stacked(counted, self._model.vocabulary_size)
+        self.text_terms = sparse.csr_array(
+            (np.ones_like(counts.data), counts.indices, counts.indptr), shape=counts.shape
+        )
+        if settings.lexical_weight:
+            special = special_token_ids(self._tokenizer)
+            weights = with_lexical_weights(weights, counts, settings.lexical_weight, special)
         self.text_frequencies += np.bincount(self.text_terms.indices, minlength=self._model.vocabulary_size)
         return keep_heaviest(weights, settings.document_limit())
 
@@ -200,6 +207,9 @@ class LearnedEncoder:
                 while block := file.read(1 << 20):
                     digest.update(block)
         documents = {name: value for name, value in self.settings.items() if name not in QUERY_ONLY}
+        if not self._settings.lexical_weight:
+            # Indexes filled before there was such a setting stay those of their encoder.
+            del documents["lexical_weight"]
         digest.update(json.dumps(documents, sort_keys=True).encode())
         # Truncation is left from the last use and set again at the next.
         self._tokenizer.no_truncation()
@@ -230,14 +240,14 @@ class LearnedEncoder:
         max_length: int | None,
         *,
         windows: bool,
-        held: list[sparse.csr_array] | None = None,
+        counted: list[sparse.csr_array] | None = None,
     ) -> sparse.csr_array:
-        """Encode; `held`, where given, receives the pieces of each text."""
+        """Encode; `counted`, where given, receives how often each text holds each piece."""
 
         def prepare(buffer: list[str]) -> _Prepared:
             inputs, owners = self._inputs(buffer, max_length, windows)
-            if held is not None:
-                held.append(terms_held(owners, inputs, len(buffer), self._model.vocabulary_size))
+            if counted is not None:
+                counted.append(counted_pieces(owners, inputs, len(buffer), self._model.vocabulary_size))
             return _Prepared(len(buffer), inputs, owners)
 
         buffers = _buffers(texts)

@@ -34,6 +34,8 @@ class LearnedSettings:
     `max_length`, `query_max_length`: tokens, special ones included; None takes what the checkpoint
     was saved with.
     `max_active_dims`: heaviest terms kept in documents and queries alike; `max_terms`: in documents.
+    `lexical_weight`: how much of BM25's saturated term frequency is added to the weights of a document's
+    own pieces (`lsr.encoders.lexical`).
     `precision`: of the model's arithmetic; pooling and activation are always float32. ``int8``, for
     BERT with maximum pooling, multiplies integers on a processor (`lsr.encoders.int8_bert`) and is
     float32 elsewhere.
@@ -52,6 +54,7 @@ class LearnedSettings:
     document_prompt: str = ""
     query_prompt: str = ""
     lowercase: bool = False
+    lexical_weight: float = 0.0
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
@@ -66,6 +69,9 @@ class LearnedSettings:
         for name in ("document_prompt", "query_prompt"):
             if not isinstance(getattr(self, name), str):
                 raise UserError(f"the encoder setting {name}={getattr(self, name)} is not text.")
+        lexical = self.lexical_weight
+        if isinstance(lexical, bool) or not isinstance(lexical, int | float) or not 0 <= lexical < math.inf:
+            raise UserError(f"the encoder setting lexical_weight={lexical} is not a number of at least 0.")
         if not isinstance(self.lowercase, bool):
             raise UserError(f"the encoder setting lowercase={self.lowercase} is not true or false.")
 
