@@ -193,6 +193,7 @@ def test_any_bytes_leave_the_kernel_within_its_arrays(build, monkeypatch, seed) 
     done = subprocess.run(
         [sys.executable, "-c", program, str(index.folder)],
         env={**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(index.folder / "cache")},
+        cwd=index.folder,  # At the root of a checkout, ./lsr would hide the installed package.
         capture_output=True,
         text=True,
         check=False,

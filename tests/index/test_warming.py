@@ -71,5 +71,7 @@ def test_a_process_goes_from_numpy_to_compiled_search(build) -> None:  # type: i
         "assert last[0].documents.tolist() == first[0].documents.tolist() == [0, 1, 2, 3, 4]\n"
         "assert last[0].scores.tobytes() == first[0].scores.tobytes()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=index.folder
+    )
     assert done.returncode == 0, done.stderr

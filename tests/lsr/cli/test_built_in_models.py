@@ -69,7 +69,9 @@ def test_index_with_default_search_and_refuse_another(models, tmp_path, capsys):
         f"assert main(['search', {index!r}, 'dog ran', '--json']) == 0\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    ).stdout
     assert '"b"' in found
     more = tmp_path / "more.jsonl"
     more.write_text('{"_id": "c", "text": "moon river"}\n')

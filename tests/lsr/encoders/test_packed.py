@@ -164,7 +164,7 @@ def test_queries_need_neither_torch_nor_transformers(packed, tmp_path):
         "assert rows.nnz == 1, rows\n"
         "assert not {'torch', 'transformers', 'numba'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
 def test_rows_in_use_bound_expansions_but_not_own_pieces(source, tmp_path, texts):

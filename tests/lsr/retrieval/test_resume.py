@@ -254,6 +254,7 @@ def test_killed_at_file_operations(tmp_path: Path, step: int) -> None:
     for operations in range(3, 10_000, step):
         done = subprocess.run(
             [sys.executable, "-c", _KILLED, str(operations), str(corpus), str(work)],
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=60,
