@@ -61,6 +61,7 @@ def main() -> None:
     )
     parser.add_argument("--max-length", type=int)
     parser.add_argument("--max-terms", type=int)
+    parser.add_argument("--lexical-weight", type=float)
     parser.add_argument("--activation", choices=["log1p", "double-log1p"])
     parser.add_argument("--precision", choices=["int8", "float32"], default="int8")
     parser.add_argument("--rows-from", type=Path, nargs="+", default=[], metavar="JSONL")
@@ -71,7 +72,7 @@ def main() -> None:
     asked = parser.parse_args()
     settings = {
         name: value
-        for name in ("idf", "max_length", "max_terms", "activation", "precision")
+        for name in ("idf", "max_length", "max_terms", "lexical_weight", "activation", "precision")
         if (value := getattr(asked, name)) is not None
     }
     options = EncoderOptions(settings={**settings, "precision": "float32"})

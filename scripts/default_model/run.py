@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch.nn import functional
 
 from lsr.composition.sparse_head import sparse_head
@@ -356,11 +358,14 @@ class Run:
             )
 
     def save(self) -> None:
-        """Write the student: its state for going on, and a folder that transformers reads."""
+        """Write the student: its state for going on, and a folder that lsr and transformers read."""
         torch.save(self.student.state_dict(), self.output / "state.pt")
         folder = self.output / "model"
         self.student.model.half().save_pretrained(folder)
-        np.save(folder / "idf.npy", self.idf.cpu().numpy())
+        shutil.copy(self.inputs / "tokenizer.json", folder)
+        pieces = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        idf = {pieces.id_to_token(number): round(value, 4) for number, value in enumerate(self.idf.tolist())}
+        (folder / "idf.json").write_text(json.dumps(idf, ensure_ascii=False), encoding="utf-8")
         np.save(folder / "log_factor.npy", self.student.log_factor.detach().cpu().numpy())
         np.save(folder / "kept.npy", self.kept.cpu().numpy())
         described = dataclasses.asdict(self.settings) | {"fitted": getattr(self, "weights", {})}
