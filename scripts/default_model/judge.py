@@ -11,8 +11,9 @@ import torch
 
 from .dense import Texts
 from .inputs import Ragged
-from .lexical import Lexical
-from .student import Student, bags
+from .lexical import Words
+from .statistics import own_idf
+from .student import Student, asked_terms
 
 
 @dataclass
@@ -23,16 +24,16 @@ class Collection:
     documents: Texts
     queries: Texts
     judged: torch.Tensor
-    lexical: Lexical
+    words: Words
 
     @classmethod
-    def load(cls, folder: Path, name: str, key: str, stem_count: int, device: torch.device) -> Collection:
+    def load(cls, folder: Path, name: str, device: torch.device) -> Collection:
         return cls(
             name,
-            Texts(Ragged.load(folder, f"{name}.documents.{key}"), device),
-            Texts(Ragged.load(folder, f"{name}.queries.{key}"), device),
+            Texts(Ragged.load(folder, f"{name}.documents.bert"), device),
+            Texts(Ragged.load(folder, f"{name}.queries.bert"), device),
             torch.from_numpy(np.load(folder / f"{name}.qrels.npy")).to(device),
-            Lexical(folder, name, stem_count, device),
+            Words(folder, name, device),
         )
 
 
@@ -47,65 +48,79 @@ def ndcg(scores: torch.Tensor, judged: torch.Tensor, k: int = 10) -> float:
     return float(value[ideal.sum(1) > 0].mean())
 
 
-def own_pieces_idf(texts: Texts, vocabulary: int, special: list[int]) -> torch.Tensor:
-    """Return ln(1 + (N - df + .5) / (df + .5)) over the texts' own pieces, shape (vocabulary,)."""
-    rows = torch.repeat_interleave(torch.arange(len(texts), device=texts.values.device), texts.lengths)
-    pairs = torch.unique(rows * vocabulary + texts.values.long())
-    frequency = torch.bincount(pairs % vocabulary, minlength=vocabulary).double()
-    idf = torch.log1p((len(texts) - frequency + 0.5) / (frequency + 0.5)).float()
-    idf[special] = 0
-    return idf
+def prune(weights: torch.Tensor, limit: int, others: torch.Tensor | None = None) -> torch.Tensor:
+    """Keep the `limit` heaviest terms of each row, less the `others` (rows,) that it has elsewhere.
+
+    The rest become 0.
+    """
+    best = weights.topk(limit, dim=1).values
+    if others is None:
+        least = best[:, -1:]
+    else:
+        least = best.gather(1, (limit - others).clamp(min=1).unsqueeze(1) - 1)
+    return weights.masked_fill(weights < least, 0)
 
 
 @torch.inference_mode()
-def encode(student: Student, texts: Texts, limit: int | None = None, keep: int | None = None) -> torch.Tensor:
-    """Return all documents' term weights, float16, shape (documents, vocabulary)."""
+def encode(student: Student, texts: Texts, limit: int = 256) -> torch.Tensor:
+    """Return all documents' learned term weights, float16, shape (documents, vocabulary)."""
     parts, order = [], torch.argsort(texts.lengths)
-    for rows in order.split(256):
-        with torch.autocast("cuda", torch.bfloat16, enabled=texts.values.is_cuda):
-            weights = student.documents(texts, rows, 1, limit)
-        if keep:
-            weights = prune(weights, keep)
-        parts.append(weights.half())
+    for rows in order.split(512):
+        with torch.autocast(texts.values.device.type, torch.bfloat16, enabled=texts.values.is_cuda):
+            parts.append(student.documents(texts, rows, 1, limit).half())
     return torch.cat(parts)[torch.argsort(order)]
-
-
-def prune(weights: torch.Tensor, keep: int, importance: torch.Tensor | None = None) -> torch.Tensor:
-    """Keep the `keep` heaviest terms of each row (by weight times `importance`), the others become 0."""
-    keys = weights if importance is None else weights * importance
-    least = keys.topk(keep, dim=1).values[:, -1:]
-    return weights.masked_fill(keys < least, 0)
 
 
 @torch.inference_mode()
 def judge(
-    student: Student, collection: Collection, training_idf: torch.Tensor, special: list[int]
+    student: Student, collection: Collection, trained: tuple[torch.Tensor, torch.Tensor]
 ) -> dict[str, Any]:
-    """Return nDCG@10 with both IDFs, unpruned and pruned, and terms a document."""
-    weights = encode(student, collection.documents)
-    vocabulary = weights.shape[1]
-    own = own_pieces_idf(collection.documents, vocabulary, special)
-    every = torch.arange(len(collection.queries), device=weights.device)
-    result: dict[str, Any] = {"terms": float((weights > 0).sum(1).float().mean())}
-    factors = student.query_weights(torch.ones_like(own))
+    """Return nDCG@10 with both IDFs, with and without lexical part, all terms or the 128 heaviest.
+
+    `trained` are the training IDFs of the vocabulary and of the stems.
+    """
+    known, words, device = student.vocabulary, collection.words, collection.documents.values.device
+    learned = encode(student, collection.documents)
+    rows = torch.arange(len(learned), device=device)
+    alpha = student.lexical
+    own, _ = words.own_terms(rows, known.size)
+    ids = words.fixed.ids.long()
+    apart = (ids >= 0) & (words.term_of_stem[ids.clamp(min=0)] < 0)
+    stems = torch.unique(ids[apart])
+    column = torch.full_like(words.term_of_stem, len(stems))
+    column[stems] = torch.arange(len(stems), device=device)
+    others = torch.zeros(len(rows), len(stems) + 1, dtype=torch.float16, device=device)
+    values = (words.fixed.weights.float() * alpha).half().masked_fill(~apart, 0)
+    others.scatter_add_(1, torch.where(apart, column[ids.clamp(min=0)], len(stems)), values)
+    others = others[:, :-1]
+    whole = torch.cat([learned + (alpha * own).half(), others], 1)
     forms = {
-        "": weights,
-        "@128": torch.cat([prune(part, 128) for part in weights.split(1024)]),
-        "@128w": torch.cat([prune(part, 128, training_idf.half()) for part in weights.split(1024)]),
+        "learned": torch.cat([learned, torch.zeros_like(others)], 1),
+        "": whole,
+        "@128": torch.cat([prune(part, 128) for part in whole.split(1024)]),
     }
+    own_stems = words.idf()[0][stems]
+    tables = {
+        "corpus": torch.cat([own_idf(collection.documents, words, known), own_stems]),
+        "training": torch.cat([trained[0], trained[1][stems]]),
+    }
+    result: dict[str, Any] = {
+        "terms": float((learned > 0).sum(1).float().mean()),
+        "terms@128": float((forms["@128"] > 0).sum(1).float().mean()),
+    }
+    every = torch.arange(len(collection.queries), device=device)
     for form, half in forms.items():
         documents = half.float()
-        for name, table in (
-            ("train", training_idf * factors),
-            ("corpus", own * factors),
-            ("corpus1", own),
-        ):
-            if form and name == "corpus1":
-                continue
-            scores = torch.cat(
-                [bags(collection.queries, rows, table, special) @ documents.T for rows in every.split(1024)]
-            )
-            result[name + form] = round(ndcg(scores, collection.judged), 4)
+        for name, table in tables.items():
+            scores = []
+            for asked in every.split(512):
+                here = words.queries.ids[asked].long()
+                found = torch.where(here >= 0, column[here.clamp(min=0)], len(stems))
+                more = torch.zeros(len(asked), len(stems) + 1, device=device)
+                more.scatter_(1, found, 1.0)
+                terms = torch.cat([asked_terms(collection.queries, words, asked, known), more[:, :-1]], 1)
+                scores.append((terms * table) @ documents.T)
+            result[f"{name} {form}".strip()] = round(ndcg(torch.cat(scores), collection.judged), 4)
     return result
 
 
