@@ -13,7 +13,11 @@ from .dense import Texts
 from .inputs import Ragged
 from .lexical import Words
 from .statistics import own_idf
-from .student import Student, asked_terms
+from .student import Student, Vocabulary, asked_terms
+
+# How much of BM25's saturated term frequency a document's own words get on top.
+LEXICAL = 0.7
+_LEXICAL_WEIGHTS = (0, 0.5, LEXICAL, 1.0)
 
 
 @dataclass
@@ -75,14 +79,13 @@ def encode(student: Student, texts: Texts, limit: int = 256) -> torch.Tensor:
 def judge(
     student: Student, collection: Collection, trained: tuple[torch.Tensor, torch.Tensor]
 ) -> dict[str, Any]:
-    """Return nDCG@10 with both IDFs, with and without lexical part, all terms or the 128 heaviest.
+    """Return nDCG@10 with both IDFs and several lexical weights, all terms or the 128 heaviest.
 
     `trained` are the training IDFs of the vocabulary and of the stems.
     """
     known, words, device = student.vocabulary, collection.words, collection.documents.values.device
     learned = encode(student, collection.documents)
     rows = torch.arange(len(learned), device=device)
-    alpha = student.lexical
     own, _ = words.own_terms(rows, known.size)
     ids = words.fixed.ids.long()
     apart = (ids >= 0) & (words.term_of_stem[ids.clamp(min=0)] < 0)
@@ -90,38 +93,49 @@ def judge(
     column = torch.full_like(words.term_of_stem, len(stems))
     column[stems] = torch.arange(len(stems), device=device)
     others = torch.zeros(len(rows), len(stems) + 1, dtype=torch.float16, device=device)
-    values = (words.fixed.weights.float() * alpha).half().masked_fill(~apart, 0)
+    values = words.fixed.weights.masked_fill(~apart, 0)
     others.scatter_add_(1, torch.where(apart, column[ids.clamp(min=0)], len(stems)), values)
     others = others[:, :-1]
-    whole = torch.cat([learned + (alpha * own).half(), others], 1)
-    forms = {
-        "learned": torch.cat([learned, torch.zeros_like(others)], 1),
-        "": whole,
-        "@128": torch.cat([prune(part, 128) for part in whole.split(1024)]),
-    }
-    own_stems = words.idf()[0][stems]
     tables = {
-        "corpus": torch.cat([own_idf(collection.documents, words, known), own_stems]),
+        "corpus": torch.cat([own_idf(collection.documents, words, known), words.idf()[0][stems]]),
         "training": torch.cat([trained[0], trained[1][stems]]),
     }
-    result: dict[str, Any] = {
-        "terms": float((learned > 0).sum(1).float().mean()),
-        "terms@128": float((forms["@128"] > 0).sum(1).float().mean()),
-    }
-    every = torch.arange(len(collection.queries), device=device)
-    for form, half in forms.items():
-        documents = half.float()
-        for name, table in tables.items():
-            scores = []
-            for asked in every.split(512):
-                here = words.queries.ids[asked].long()
-                found = torch.where(here >= 0, column[here.clamp(min=0)], len(stems))
-                more = torch.zeros(len(asked), len(stems) + 1, device=device)
-                more.scatter_(1, found, 1.0)
-                terms = torch.cat([asked_terms(collection.queries, words, asked, known), more[:, :-1]], 1)
-                scores.append((terms * table) @ documents.T)
-            result[f"{name} {form}".strip()] = round(ndcg(torch.cat(scores), collection.judged), 4)
+    result: dict[str, Any] = {"learned terms": round(float((learned > 0).sum(1).float().mean()), 1)}
+    for weight in _LEXICAL_WEIGHTS:
+        whole = torch.cat([learned + (weight * own).half(), weight * others], 1)
+        for form in ("", "@128"):
+            documents = whole
+            if form:
+                documents = torch.cat([prune(part, 128) for part in whole.split(1024)])
+                if weight == LEXICAL:
+                    result["terms@128"] = round(float((documents > 0).sum(1).float().mean()), 1)
+            documents = documents.float()
+            for name, table in tables.items():
+                if name == "training" and weight not in (0, LEXICAL):
+                    continue
+                scores = _scores(collection, known, documents, table, column, len(stems))
+                result[f"{name} {weight}{form}"] = round(ndcg(scores, collection.judged), 4)
     return result
+
+
+def _scores(
+    collection: Collection,
+    known: Vocabulary,
+    documents: torch.Tensor,
+    table: torch.Tensor,
+    column: torch.Tensor,
+    stems: int,
+) -> torch.Tensor:
+    """Return scores of all queries; `column` is the place of a stem behind the vocabulary, `stems` for none."""
+    scores = []
+    for asked in torch.arange(len(collection.queries), device=documents.device).split(512):
+        here = collection.words.queries.ids[asked].long()
+        found = torch.where(here >= 0, column[here.clamp(min=0)], stems)
+        more = torch.zeros(len(asked), stems + 1, device=documents.device)
+        more.scatter_(1, found, 1.0)
+        terms = torch.cat([asked_terms(collection.queries, collection.words, asked, known), more[:, :-1]], 1)
+        scores.append((terms * table) @ documents.T)
+    return torch.cat(scores)
 
 
 @dataclass

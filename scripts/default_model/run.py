@@ -23,7 +23,7 @@ from lsr.composition.sparse_head import sparse_head
 from .batches import QueriesOf, TopicBatches, cluster
 from .dense import Texts
 from .inputs import Ragged
-from .judge import Collection, HeldOut, encode, judge, ndcg, prune
+from .judge import LEXICAL, Collection, HeldOut, encode, judge, ndcg, prune
 from .lexical import Words
 from .settings import Settings
 from .statistics import idf_tables, own_terms_by_group, stems_by_group
@@ -159,8 +159,7 @@ class Run:
         groups.append({"params": [], "weight_decay": 0.0, "share": 1.0})
         groups.append({"params": [], "weight_decay": 0.0, "share": settings.factor_rate / settings.rate})
         for name, value in self.student.named_parameters():
-            own = name in ("log_lexical", "log_scales")
-            groups[2 if own else (0 if value.dim() > 1 else 1)]["params"].append(value)
+            groups[2 if name == "log_scales" else (0 if value.dim() > 1 else 1)]["params"].append(value)
         return torch.optim.AdamW(groups, lr=rate, fused=self.device.type == "cuda", betas=(0.9, 0.98))
 
     def _step(self, optimiser: torch.optim.AdamW, rate: float, loss: torch.Tensor) -> None:
@@ -263,19 +262,14 @@ class Run:
                 table_of = self.tables_of(queries)
                 parts = self.teachers.parts(queries, documents, self.stem_idf, table_of)
                 wanted = self.teachers.joint(parts)
-                lexical = self.words.scores(
-                    queries, documents, self.stem_idf, table_of, fixed=True, without_pieces=True
-                )
-                own, others = self.words.own_terms(documents, known.size)
                 asked = asked_terms(self.queries, self.words, queries, known) * self.idf[table_of]
             with self._timed("documents"), self._autocast():
                 weights = student.documents(self.documents, documents, settings.pieces, settings.limit)
             with self._timed("loss"):
                 active = (weights.detach() > 0).sum(1).float().mean()
-                whole = weights + student.lexical * own
                 if share >= settings.keep_from:
-                    whole = prune(whole, settings.keep, others)
-                scores = asked @ whole.T + student.lexical * lexical
+                    weights = prune(weights, settings.keep)
+                scores = asked @ weights.T
                 scores = scores * student.log_scales.exp()[table_of].unsqueeze(1)
                 matters = torch.full((len(queries),), settings.made_weight, device=self.device)
                 matters[:real] = 1
@@ -310,7 +304,6 @@ class Run:
                     stage="distil", step=step, share=round(share, 3), documents=seen,
                     kl=round(float(ranking), 4), contrast=round(float(contrast), 4),
                     flops=round(float(flops), 3), terms=round(float(active), 1),
-                    lexical=round(float(student.lexical), 3),
                     scale=round(float(student.log_scales[-1].exp()), 3),
                 )  # fmt: skip
         self.student = average
@@ -353,14 +346,14 @@ class Run:
         for each in self.held_out_sets():
             weights = encode(self.student, _subset(self.documents, each.documents)).float()
             own, others = self.words.own_terms(each.documents, known.size)
-            whole = prune(weights + self.student.lexical * own, self.settings.keep, others)
+            whole = prune(weights + LEXICAL * own, 128, others)
             source = self.document_source[each.documents[0]]
             table_of = source.expand(len(each.queries))
             asked = asked_terms(self.queries, self.words, each.queries, known) * self.idf[source]
             lexical = self.words.scores(
                 each.queries, each.documents, self.stem_idf, table_of, fixed=True, without_pieces=True
             )
-            scores = asked @ whole.T + self.student.lexical * lexical
+            scores = asked @ whole.T + LEXICAL * lexical
             found[each.name] = round(each.reciprocal_rank(scores), 4)
         return found
 
@@ -418,7 +411,6 @@ class Run:
         np.save(folder / "kept.npy", self.student.vocabulary.kept.cpu().numpy())
         described = dataclasses.asdict(self.settings) | {
             "fitted": self.teachers.weights,
-            "lexical": float(self.student.lexical),
             "scales": self.student.log_scales.exp().tolist(),
         }
         (folder / "run.json").write_text(json.dumps(described, indent=1))
@@ -440,8 +432,11 @@ class Run:
             self.judge_teachers()
             self.judge_teachers_on_collections()
         self.workers.wait()
-        self.reconstruct()
-        self.calibrate()
+        if settings.start:
+            self.student.load(Path(settings.start))
+        else:
+            self.reconstruct()
+            self.calibrate()
         self.distil()
         if self.workers.first:
             held_out = self.judge_held_out()

@@ -24,15 +24,16 @@ class Settings:
 
     `teachers`: weights of the logits (cosines of the dense ones, BM25 scores); empty fits them, by the
     likelihood of the positives. `made`, `neighbours`: made queries and neighbours' queries for each document
-    of a batch. `keep_from`: share of the run after which documents are pruned to `keep` terms while training,
-    their own words among them. `rows`: terms that expansion may reach, the most frequent. `own_statistics`:
-    share of the queries that are weighed by the IDF of their own source. `compiled`: fused steps, on a GPU.
-    `judged`: collections to measure on.
+    of a batch. `keep_from`: share of the run after which documents are pruned to `keep` terms while training.
+    `start`: a folder with a model to go on from, in place of the reconstruction. `rows`: terms that
+    expansion may reach, the most frequent. `own_statistics`: share of the queries that are weighed by the
+    IDF of their own source. `compiled`: fused steps, on a GPU. `judged`: collections to measure on.
     """
 
     layers: list[int] | None = None
     rows: int = 14_336
     seed: int = 0
+    start: str = ""
     reconstruct_seconds: float = 60
     reconstruct_batch: int = 512
     reconstruct_rate: float = 5e-4

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from lsr.composition.sparse_head import sparse_head
+from lsr.encoders.packed_weights import PACKED_FILE, read_packed
 
 from .dense import Packed, Texts
 from .lexical import Words
@@ -48,8 +50,7 @@ class Student(nn.Module):
     """Document side: logits, maximum over content tokens, ln(1 + ln(1 + relu)), forms of a word joined.
 
     A piece outside `Vocabulary.kept` has a weight only where it stands itself, from the state there, and
-    gives it to the term it belongs to. `lexical` is how much of BM25's saturated term frequency a
-    document's own words get on top, `log_scales` (tables,) make scores the teachers' logits.
+    gives it to the term it belongs to. `log_scales` (tables,) make scores the teachers' logits.
     """
 
     def __init__(
@@ -86,14 +87,22 @@ class Student(nn.Module):
             transform.dense.weight.copy_(torch.eye(config.hidden_size))
             transform.dense.bias.zero_()
         self.vocabulary = vocabulary
-        self.log_lexical = nn.Parameter(torch.tensor(0.7).log())
         self.log_scales = nn.Parameter(torch.full((tables,), 0.3).log())
         self._compiled = compiled
 
-    @property
-    def lexical(self) -> torch.Tensor:
-        """What saturated term frequencies are multiplied by."""
-        return self.log_lexical.exp()
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint of the same shape: a folder of transformers', or a packed one."""
+        if (folder / PACKED_FILE).is_file():
+            state = read_packed(folder / PACKED_FILE)
+        else:
+            state = load_file(folder / "model.safetensors")
+        missing, unknown = self.model.load_state_dict(
+            {name: value.float() for name, value in state.items()}, strict=False
+        )
+        # Tied weights are saved once.
+        if unknown or any(not name.startswith("cls.predictions.decoder") for name in missing):
+            raise SystemExit(f"{folder} is no model of this shape: {[*missing, *unknown][:3]}")
+        self.model.tie_weights()
 
     def states(self, texts: Packed) -> torch.Tensor:
         """Return the head's inputs, shape (tokens, width)."""
