@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lsr.encoders.idf import corpus_idf
 from lsr.encoders.spans import piece_spans
 from lsr.encoders.sparse_rows import from_lists, keep_heaviest
 from lsr.encoders.tokenization import piece_sets, read_tokenizer
+from lsr.encoders.word_terms import WordLookup
 from lsr.errors import UserError
 
 _TOKENIZER = "query_tokenizer.json"
@@ -35,7 +37,9 @@ class BagOfTokensQueryEncoder:
     Pieces whose table weight is 0 or less (special tokens under the rule ``zero``, tokens that
     ``idf.json`` leaves out) never enter a query. With ``idf="corpus"`` the others get the IDF of
     the corpus that is searched in place of their table weight, times `factors`, shape (vocabulary,),
-    where the model learned any; the table holds the products already.
+    where the model learned any; the table holds the products already. With `words` (the setting
+    ``terms=words``) a query's terms are those of its pieces and of its words, which an index numbers past
+    the table as it meets them.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class BagOfTokensQueryEncoder:
         max_length: int | None = None,
         max_terms: int | None = None,
         prompt: str = "",
+        words: WordLookup | None = None,
     ) -> None:
         if idf == "corpus" and kind == "splade-doc":
             raise UserError(
@@ -63,6 +68,7 @@ class BagOfTokensQueryEncoder:
         self._max_length = max_length
         self._max_terms = max_terms
         self._prompt = prompt
+        self._words = words
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -73,6 +79,7 @@ class BagOfTokensQueryEncoder:
             "max_length": self._max_length,
             "max_terms": self._max_terms,
             "prompt": self._prompt,
+            "terms": "pieces" if self._words is None else "words",
         }
 
     @property
@@ -95,22 +102,58 @@ class BagOfTokensQueryEncoder:
         """The tokenizer of queries."""
         return self._tokenizer
 
+    @cached_property
+    def _names(self) -> list[str]:
+        pieces = self._tokenizer.get_vocab(with_added_tokens=True)
+        return sorted(pieces, key=pieces.__getitem__)
+
     def encode_queries(
         self, texts: Sequence[str], statistics: CorpusStatistics | None = None
     ) -> sparse.csr_array:
         """Return query weights, shape (texts, vocabulary).
 
-        `statistics` are needed with ``idf="corpus"`` only; without them that is a `UserError`.
+        `statistics` are needed with ``idf="corpus"``, where their lack is a `UserError`, and for words
+        that no piece stands for, which are left out without them.
         """
-        pieces = piece_sets(self._tokenizer, [self._prompt + text for text in texts], self._max_length)
+        texts = [self._prompt + text for text in texts]
+        pieces = piece_sets(self._tokenizer, texts, self._max_length)
         width = self.vocabulary_size
         pieces = [ids[ids < width] for ids in pieces]
         pieces = [ids[self._table[ids] > 0] for ids in pieces]
+        if self._words is not None:
+            pieces = self._with_words(self._words, pieces, texts, statistics)
+            width = width if statistics is None else max(width, statistics.vocabulary_size)
         if self._idf == "corpus":
             values = self._corpus_weights(pieces, statistics)
         else:
-            values = [self._table[ids] for ids in pieces]
+            values = [self._training_weights(ids) for ids in pieces]
         return keep_heaviest(from_lists(pieces, values, width), self._max_terms)
+
+    def _with_words(
+        self,
+        words: WordLookup,
+        pieces: list[NDArray[np.int64]],
+        texts: Sequence[str],
+        statistics: CorpusStatistics | None,
+    ) -> list[NDArray[np.int64]]:
+        """Return the terms of pieces and words of each text, ascending."""
+        met = [words.terms(text, self._max_length) for text in texts]
+        numbers: dict[str, int] = {term: -1 for row in met for term in row if isinstance(term, str)}
+        if numbers and statistics is not None:
+            numbers = dict(zip(numbers, statistics.term_ids(list(numbers)).tolist(), strict=True))
+        rows = []
+        for ids, row in zip(pieces, met, strict=True):
+            own = [numbers[term] if isinstance(term, str) else term for term in row]
+            both = np.concatenate([words.classes.term_of[ids], np.array(own, dtype=np.int64)])
+            rows.append(np.unique(both[both >= 0]))
+        return rows
+
+    def _training_weights(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the table's weights; what lies past it is as rare as the rarest in it."""
+        inside = ids < self._table.size
+        weights: NDArray[np.float32] = np.full(ids.size, self._table.max(initial=0), np.float32)
+        weights[inside] = self._table[ids[inside]]
+        return weights
 
     def _corpus_weights(
         self, pieces: list[NDArray[np.int64]], statistics: CorpusStatistics | None
@@ -119,9 +162,10 @@ class BagOfTokensQueryEncoder:
             raise UserError(
                 "--idf corpus weighs queries by an index's documents; name an index, or use --idf training."
             )
-        if statistics.vocabulary_size != self.vocabulary_size:
+        found, own = statistics.vocabulary_size, self.vocabulary_size
+        if found < own or (found > own and self._words is None):
             raise UserError(
-                f"the encoder has {self.vocabulary_size} terms and the index {statistics.vocabulary_size}; "
+                f"the encoder has {own} terms and the index {found}; "
                 "search with the encoder that built the index."
             )
         distinct = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *pieces]))
@@ -131,19 +175,24 @@ class BagOfTokensQueryEncoder:
         frequencies = np.asarray(counted(distinct), dtype=np.int64)
         weights = corpus_idf(statistics.document_count, frequencies)
         if self._factors is not None:
-            weights *= self._factors[distinct]
+            inside = distinct < self._factors.size
+            weights[inside] *= self._factors[distinct[inside]]
         return [weights[np.searchsorted(distinct, ids)] for ids in pieces]
 
     def term_spans(self, text: str) -> list[TermSpan]:
-        """Return where the pieces of a text stand in it, those that never enter a query left out."""
+        """Return where the terms of a text stand in it, those that never enter a query left out."""
         width = self.vocabulary_size
-        return [
-            span
-            for span in piece_spans(self._tokenizer, text)
-            if (number := self._tokenizer.token_to_id(span.term)) is not None
-            and number < width
-            and self._table[number] > 0
-        ]
+        words = self._words
+        found = []
+        for span in piece_spans(self._tokenizer, text):
+            number = self._tokenizer.token_to_id(span.term)
+            if number is not None and number < width and self._table[number] > 0:
+                term = span.term if words is None else self._names[words.classes.term_of[number]]
+                found.append(span._replace(term=term))
+        if words is not None:
+            # A word that is a piece has been found already.
+            found = sorted({*found, *words.spans(text, self._names)})
+        return found
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer, the table and the settings into `folder`."""
@@ -152,6 +201,8 @@ class BagOfTokensQueryEncoder:
         record = {"format": 1, **self.settings, "factors": self._factors is not None}
         if self._factors is not None:
             np.save(folder / _FACTORS, self._factors, allow_pickle=False)
+        if self._words is not None:
+            self._words.save(folder)
         (folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -163,6 +214,13 @@ class BagOfTokensQueryEncoder:
         factors = _row(folder / _FACTORS) if record.get("factors") else None
         if factors is not None and factors.size != table.size:
             raise UserError(f"{folder / _FACTORS} is not as long as {_TABLE}; build the index again.")
+        words = None
+        if record.get("terms", "pieces") == "words":
+            words = WordLookup.load(folder)
+            if len(words.classes.term_of) > table.size:
+                raise UserError(
+                    f"{folder} has words of another vocabulary than {_TABLE}; build the index again."
+                )
         return cls(
             read_tokenizer(folder / _TOKENIZER),
             table,
@@ -172,6 +230,7 @@ class BagOfTokensQueryEncoder:
             max_length=record.get("max_length"),
             max_terms=record.get("max_terms"),
             prompt=record.get("prompt", ""),
+            words=words,
         )
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lsr.encoders.hub import resolve_source
 from lsr.encoders.learned_settings import LearnedSettings
 from lsr.encoders.options import EncoderOptions
@@ -116,6 +119,27 @@ def _check_backbone(backbone: Path, source: str) -> None:
         raise UserError(
             f"--encoder {source}: {backbone} has no weights (*.safetensors); download the model again."
         )
+
+
+def read_head_rows(folder: Path, vocabulary: int) -> NDArray[np.int64] | None:
+    """Return the terms that expansion may reach, ascending; None where `folder` does not limit them."""
+    path = folder / HEAD_ROWS_FILE
+    if not path.is_file():
+        return None
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); pack the model again.") from None
+    if (
+        rows.ndim != 1
+        or rows.dtype.kind not in "iu"
+        or not rows.size
+        or rows.min() < 0
+        or rows.max() >= vocabulary
+    ):
+        raise UserError(f"{path} does not hold ids of the model's {vocabulary} terms; pack the model again.")
+    found: NDArray[np.int64] = np.unique(rows).astype(np.int64)
+    return found
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

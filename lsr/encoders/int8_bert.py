@@ -71,10 +71,13 @@ class Int8Bert:
         # Behind the last layer stands the float32 transform.
         self._dampings = [*(layer.damping for layer in self._layers), np.ones(self._width, np.float32)]
 
-    def states(self, ids: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+    def states(
+        self, ids: torch.Tensor, lengths: list[int], chosen: NDArray[np.int64] | None = None
+    ) -> torch.Tensor:
         """Return the states of packed texts, shape (tokens, width), float32.
 
-        `ids` (tokens,), int64, holds text after text the `lengths` tokens of each.
+        `ids` (tokens,), int64, holds text after text the `lengths` tokens of each. Of the states those at
+        `chosen`, shape (chosen,), are returned; of all tokens where it is None.
         """
         tokens, width = ids.numel(), self._width
         places = torch.cat([self._places[:length] for length in lengths])
@@ -111,7 +114,9 @@ class Int8Bert:
                 *layer.output_norm, self._epsilon, damped, following, codes, scales, row[:width],
             )  # fmt: skip
             hidden, following = following, hidden
-        transformed: torch.Tensor = self._transform(torch.from_numpy(hidden))
+        transformed: torch.Tensor = self._transform(
+            torch.from_numpy(hidden if chosen is None else hidden[chosen])
+        )
         return transformed
 
     def _attend(self, projected: Floats, lengths: list[int]) -> Floats:

@@ -2,8 +2,8 @@
 
 A few hundred of the vocabulary's terms survive the activation. Products of integers say which could;
 only their logits are computed again, exactly. Rows of the vocabulary that a model never uses are
-left out of the search: those whose bias no logit overcomes, and, where a model lists the rows that
-ever win (``head_rows.npy``), all others but a text's own pieces.
+left out of the search: those whose bias no logit overcomes, and, where a model lists the terms that
+expansion may reach (``head_rows.npy``), all others, which weigh at their own places alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lsr.composition.sparse_head.activation import HeadActivation, activate_
+from lsr.encoders.head import with_own_weights
 from lsr.encoders.int8_kernels import Floats, maxima, quantise
 from lsr.encoders.int8_linear import Int8Linear
+from lsr.encoders.own_pieces import own_weights
 from lsr.encoders.sparse_rows import from_lists
 
 # Rows of the vocabulary at a time: the sums of a batch of 512 tokens are 1 MB, which a core's cache holds.
@@ -34,8 +36,8 @@ class Int8Head:
     """Projection to the vocabulary, maximum over each text's tokens, activation.
 
     `weight` (vocabulary, width), `bias` (vocabulary,) or None; `rows`, ascending, are the ones that
-    expansion may reach, None for all; `left_out` never get a weight; `limit` is how many of a text's terms
-    will be kept, None for all.
+    expansion may reach, None for all; `left_out` never get a weight, every other piece outside `rows` one
+    at its own places; `limit` is how many of a text's terms will be kept, None for all.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class Int8Head:
         searched = self._allowed.copy()
         if rows is not None:
             searched &= np.isin(np.arange(len(weight)), rows)
+        self._searched = searched
+        self._outside = torch.from_numpy(self._allowed & ~searched)
         self._rows: NDArray[np.int64] = np.flatnonzero(searched)
         chosen = torch.from_numpy(self._rows)
         parts = [chosen[first : first + _ROWS] for first in range(0, len(chosen), _ROWS)]
@@ -73,7 +77,7 @@ class Int8Head:
     ) -> sparse.csr_array:
         """Return term weights, shape (texts, vocabulary), of packed `states`, shape (tokens, width).
 
-        `inputs` are the ids of each text, whose own pieces are candidates always.
+        `inputs` are the ids of each text's tokens, whose own pieces are candidates always.
         """
         starts = np.cumsum([0, *lengths])
         best, scales = self._estimates(states.numpy(), starts)
@@ -90,7 +94,16 @@ class Int8Head:
             logits = torch.mm(self._weight[chosen], tokens.t()).amax(1).add_(self._bias[chosen])
             terms.append(found)
             values.append(activate_(logits, self._activation).numpy())
-        return from_lists(terms, values, len(self._weight))
+        weights = from_lists(terms, values, len(self._weight))
+        if not self._outside.any():
+            return weights
+        pieces = np.concatenate(inputs).astype(np.int64)
+        tokens, own = own_weights(
+            states, torch.from_numpy(pieces), self._weight, self._bias, self._outside, self._activation
+        )
+        places = tokens.numpy()
+        texts = np.repeat(np.arange(len(lengths)), lengths)[places]
+        return with_own_weights(weights, texts, pieces[places], own.numpy())
 
     def _estimates(self, states: Floats, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Return each text's estimated logits of the rows searched, and the step of every token."""
@@ -114,4 +127,4 @@ class Int8Head:
             heaviest = np.argpartition(-best[places], _SPARE * self._limit)[: _SPARE * self._limit]
             places = places[heaviest]
         own = np.unique(ids).astype(np.int64)
-        return np.union1d(self._rows[places], own[self._allowed[own]])
+        return np.union1d(self._rows[places], own[self._searched[own]])

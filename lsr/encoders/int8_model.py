@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from tokenizers import Tokenizer
 
 from lsr.encoders.batching import token_batches
-from lsr.encoders.checkpoint import HEAD_ROWS_FILE, Checkpoint
+from lsr.encoders.checkpoint import Checkpoint
+from lsr.encoders.head import Head
 from lsr.encoders.int8_bert import Int8Bert
 from lsr.encoders.int8_head import Int8Head
 from lsr.encoders.int8_linear import byte_product
 from lsr.encoders.masked_lm import MaskedLanguageModel
-from lsr.encoders.tokenization import special_token_ids
 from lsr.errors import UserError
 
 _log = logging.getLogger("lsr")
@@ -31,16 +30,24 @@ _TEXTS = 64
 class Int8Model:
     """`Int8Bert` and `Int8Head`, run over batches by as many threads as PyTorch is allowed."""
 
-    def __init__(self, body: Int8Bert, head: Int8Head) -> None:
+    def __init__(self, body: Int8Bert, head: Int8Head, rules: Head) -> None:
         self._body = body
         self._head = head
+        self._rules = rules
 
     def weights(self, inputs: list[NDArray[np.int32]]) -> sparse.csr_array:
         """Return the term weights of texts given as ids, shape (texts, vocabulary)."""
         lengths = [len(ids) for ids in inputs]
         with torch.inference_mode():
             ids = torch.from_numpy(np.concatenate(inputs).astype(np.int64))
-            return self._head.weights(self._body.states(ids, lengths), lengths, inputs)
+            if self._rules.content is None:
+                return self._head.weights(self._body.states(ids, lengths), lengths, inputs)
+            pooled = self._rules.pooled_tokens(inputs)
+            starts = np.cumsum([0, *lengths[:-1]])
+            chosen = np.concatenate([start + places for start, places in zip(starts, pooled, strict=True)])
+            own = [ids[places] for ids, places in zip(inputs, pooled, strict=True)]
+            states = self._body.states(ids, lengths, chosen)
+            return self._head.weights(states, [len(part) for part in own], own)
 
     def run(self, inputs: list[NDArray[np.int32]]) -> Iterator[tuple[list[int], sparse.csr_array]]:
         """Yield (positions in `inputs`, their term weights) for all of `inputs`, in batches.
@@ -65,7 +72,7 @@ class Int8Model:
             torch.set_num_threads(allowed)
 
 
-def int8_model(model: MaskedLanguageModel, tokenizer: Tokenizer, checkpoint: Checkpoint) -> Int8Model | None:
+def int8_model(model: MaskedLanguageModel, head: Head, checkpoint: Checkpoint) -> Int8Model | None:
     """Return the integer form of `model` where ``precision=int8`` asks for it; else None.
 
     None too on an accelerator, and where this processor has no fast exact product of bytes: the
@@ -79,35 +86,16 @@ def int8_model(model: MaskedLanguageModel, tokenizer: Tokenizer, checkpoint: Che
     if byte_product() is None:
         _log.warning("this processor has no fast exact product of bytes: the model runs in float32")
         return None
-    head = Int8Head(
+    # Queries of a splade encoder pass here too, and have a limit of their own. Words joined or added later
+    # can lift a term above others.
+    bounded = settings.kind != "splade" and settings.terms == "pieces" and not settings.lexical_weight
+    whole_head = Int8Head(
         model.weight,
         model.bias,
         settings.activation,
-        rows=_head_rows(checkpoint, model.vocabulary_size),
-        left_out=special_token_ids(tokenizer) if settings.special_tokens == "zero" else None,
-        # Queries of a splade encoder pass here too, and have a limit of their own.
-        # What is added to a text's own pieces later can lift them above others.
-        limit=None if settings.kind == "splade" or settings.lexical_weight else settings.document_limit(),
+        rows=head.rows,
+        left_out=head.left_out,
+        limit=settings.document_limit() if bounded else None,
     )
     with model.whole() as whole:
-        return Int8Model(Int8Bert(whole, checkpoint.source), head)
-
-
-def _head_rows(checkpoint: Checkpoint, vocabulary: int) -> NDArray[np.int64] | None:
-    path = checkpoint.folder / HEAD_ROWS_FILE
-    if not path.is_file():
-        return None
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); pack the model again.") from None
-    if (
-        rows.ndim != 1
-        or rows.dtype.kind not in "iu"
-        or not rows.size
-        or rows.min() < 0
-        or rows.max() >= vocabulary
-    ):
-        raise UserError(f"{path} does not hold ids of the model's {vocabulary} terms; pack the model again.")
-    found: NDArray[np.int64] = rows.astype(np.int64)
-    return found
+        return Int8Model(Int8Bert(whole, checkpoint.source), whole_head, head)

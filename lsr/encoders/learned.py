@@ -5,30 +5,31 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from lsr.encoders.bag_of_tokens import BagOfTokensQueryEncoder
 from lsr.encoders.base import CorpusStatistics, TermSpan
 from lsr.encoders.batching import POOLED_NUMBERS, MemoryGuard, one_ahead, token_batches
-from lsr.encoders.checkpoint import HEAD_ROWS_FILE, Checkpoint, open_checkpoint
+from lsr.encoders.checkpoint import HEAD_ROWS_FILE, Checkpoint, open_checkpoint, read_head_rows
 from lsr.encoders.device import choose_device
-from lsr.encoders.learned_settings import QUERY_ONLY, LearnedSettings
+from lsr.encoders.head import Head
+from lsr.encoders.learned_settings import LearnedSettings
 from lsr.encoders.lexical import counted_pieces, with_lexical_weights
 from lsr.encoders.masked_lm import MaskedLanguageModel
+from lsr.encoders.model_inputs import ModelInputs, buffers, model_inputs
 from lsr.encoders.options import EncoderOptions
-from lsr.encoders.pooling import pooled_weights
 from lsr.encoders.query_table import query_side
 from lsr.encoders.spans import piece_spans
-from lsr.encoders.sparse_rows import keep_heaviest, maximum_by_owner, stacked, terms_held
+from lsr.encoders.sparse_rows import keep_heaviest, maximum_by_owner, stacked
 from lsr.encoders.tokenization import (
     load_tokenizer,
     saved_max_length,
@@ -39,10 +40,6 @@ from lsr.errors import UserError
 
 if TYPE_CHECKING:
     from lsr.encoders.int8_model import Int8Model
-
-# Texts are tokenized and sorted by length in buffers of this many texts or characters.
-_BUFFER_TEXTS = 4096
-_BUFFER_CHARACTERS = 1 << 24
 
 
 class LearnedEncoder:
@@ -67,10 +64,10 @@ class LearnedEncoder:
         self.cut_count = 0
         """Texts longer than `max_length` so far, whether cut or read in windows."""
         self.text_frequencies = np.zeros(model.vocabulary_size, dtype=np.int64)
-        """How many of the documents encoded so far hold each piece themselves, as far as they were
+        """How many of the documents encoded so far hold each term themselves, as far as they were
         read, shape (vocabulary,): the document frequencies of a corpus IDF."""
         self.text_terms = stacked([], model.vocabulary_size)
-        """The pieces that each document of the last `encode_documents` holds itself, as far as it was
+        """The terms that each document of the last `encode_documents` holds itself, as far as it was
         read: 1 where it does, shape (texts, vocabulary)."""
         self._model = model
         self._tokenizer = tokenizer
@@ -79,13 +76,19 @@ class LearnedEncoder:
         self._batch_size = batch_size
         self._query = query
         self._guard = MemoryGuard()
-        self._special = torch.from_numpy(special_token_ids(tokenizer)).to(model.weight.device)
         self._terms = terms_by_id(tokenizer, model.vocabulary_size, checkpoint.backbone)
+        self._words = None
+        if checkpoint.settings.terms == "words":
+            from lsr.encoders.word_terms import DocumentWords
+
+            self._words = DocumentWords(self._terms)
+        rows = read_head_rows(checkpoint.folder, model.vocabulary_size)
+        self._head = Head(model, checkpoint.settings, self._terms, special_token_ids(tokenizer), rows)
         self._int8: Int8Model | None = None
         if checkpoint.settings.precision == "int8":
             from lsr.encoders.int8_model import int8_model
 
-            self._int8 = int8_model(model, tokenizer, checkpoint)
+            self._int8 = int8_model(model, self._head, checkpoint)
 
     @classmethod
     def load(cls, source: str, options: EncoderOptions) -> LearnedEncoder:
@@ -110,8 +113,14 @@ class LearnedEncoder:
 
     @property
     def vocabulary(self) -> Sequence[str]:
-        """The piece of every output of the head."""
-        return self._terms
+        """The piece of every output of the head; with ``terms=words`` words behind them, as they are met."""
+        return self._terms if self._words is None else self._words.vocabulary
+
+    def extend_vocabulary(self, terms: Sequence[str]) -> None:
+        """Give the next ids to words that the vocabulary lacks, as encoding documents with them does."""
+        if self._words is None:
+            raise ValueError("the vocabulary of a tokenizer's pieces does not grow")
+        self._words.extend(terms)
 
     @property
     def model(self) -> MaskedLanguageModel:
@@ -140,30 +149,41 @@ class LearnedEncoder:
         """
         settings = self._settings
         counted: list[sparse.csr_array] = []
+        read: list[str] = []
         weights = self._encode(
             self._prompted(texts),
             settings.max_length,
             windows=settings.long_documents == "windows",
             counted=counted,
+            read=read,
         )
         counts = stacked(counted, self._model.vocabulary_size)
-        self.text_terms = sparse.csr_array(
-            (np.ones_like(counts.data), counts.indices, counts.indptr), shape=counts.shape
-        )
-        if settings.lexical_weight:
-            special = special_token_ids(self._tokenizer)
-            weights = with_lexical_weights(weights, counts, settings.lexical_weight, special)
-        self.text_frequencies += np.bincount(self.text_terms.indices, minlength=self._model.vocabulary_size)
+        words = self._words
+        if words is not None:
+            weights, self.text_terms = words.joined(weights, counts, read, settings.lexical_weight)
+        else:
+            self.text_terms = _ones(counts)
+            if settings.lexical_weight:
+                special = special_token_ids(self._tokenizer)
+                weights = with_lexical_weights(weights, counts, settings.lexical_weight, special)
+        self._count_text_terms()
         return keep_heaviest(weights, settings.document_limit())
+
+    def _count_text_terms(self) -> None:
+        found = np.bincount(self.text_terms.indices, minlength=self.text_terms.shape[1]).astype(np.int64)
+        found[: self.text_frequencies.size] += self.text_frequencies
+        self.text_frequencies = found
 
     def own_terms(self, texts: Sequence[str]) -> sparse.csr_array:
         """Return what `text_terms` would be after encoding `texts`; the model does not run."""
         settings = self._settings
-        parts = []
-        for buffer in _buffers(self._prompted(texts)):
-            inputs, owners = self._inputs(buffer, settings.max_length, settings.long_documents == "windows")
-            parts.append(terms_held(owners, inputs, len(buffer), self._model.vocabulary_size))
-        return stacked(parts, self._model.vocabulary_size)
+        parts, read = [], []
+        for buffer in buffers(self._prompted(texts)):
+            inputs = self._inputs(buffer, settings.max_length, settings.long_documents == "windows")
+            parts.append(counted_pieces(inputs.owners, inputs.ids, len(buffer), self._model.vocabulary_size))
+            read += inputs.read
+        counts = stacked(parts, self._model.vocabulary_size)
+        return _ones(counts) if self._words is None else self._words.held(counts, read)
 
     def _prompted(self, texts: Sequence[str]) -> list[str]:
         return [self._settings.document_prompt + text if text.strip() else "" for text in texts]
@@ -206,11 +226,7 @@ class LearnedEncoder:
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
-        documents = {name: value for name, value in self.settings.items() if name not in QUERY_ONLY}
-        if not self._settings.lexical_weight:
-            # Indexes filled before there was such a setting stay those of their encoder.
-            del documents["lexical_weight"]
-        digest.update(json.dumps(documents, sort_keys=True).encode())
+        digest.update(json.dumps(self._settings.of_documents(), sort_keys=True).encode())
         # Truncation is left from the last use and set again at the next.
         self._tokenizer.no_truncation()
         digest.update(self._tokenizer.to_str().encode())
@@ -241,72 +257,54 @@ class LearnedEncoder:
         *,
         windows: bool,
         counted: list[sparse.csr_array] | None = None,
+        read: list[str] | None = None,
     ) -> sparse.csr_array:
-        """Encode; `counted`, where given, receives how often each text holds each piece."""
+        """Encode; `counted` receives how often each text holds each piece, `read` how far it was read."""
 
-        def prepare(buffer: list[str]) -> _Prepared:
-            inputs, owners = self._inputs(buffer, max_length, windows)
+        def prepare(buffer: list[str]) -> tuple[int, ModelInputs]:
+            inputs = self._inputs(buffer, max_length, windows)
             if counted is not None:
-                counted.append(counted_pieces(owners, inputs, len(buffer), self._model.vocabulary_size))
-            return _Prepared(len(buffer), inputs, owners)
+                width = self._model.vocabulary_size
+                counted.append(counted_pieces(inputs.owners, inputs.ids, len(buffer), width))
+            if read is not None:
+                read.extend(inputs.read)
+            return len(buffer), inputs
 
-        buffers = _buffers(texts)
+        parts = buffers(texts)
         # An accelerator leaves the processor free to tokenize the next buffer meanwhile.
-        prepared = map(prepare, buffers) if self._on_processor else one_ahead(prepare, buffers)
-        parts = [self._encode_prepared(buffer, max_length) for buffer in prepared]
-        return stacked(parts, self._model.vocabulary_size)
+        prepared = map(prepare, parts) if self._on_processor else one_ahead(prepare, parts)
+        rows = [self._encode_prepared(count, inputs, max_length) for count, inputs in prepared]
+        return stacked(rows, self._model.vocabulary_size)
+
+    def _inputs(self, texts: list[str], max_length: int | None, windows: bool) -> ModelInputs:
+        inputs = model_inputs(self._tokenizer, texts, max_length, windows=windows)
+        self.cut_count += inputs.cut
+        return inputs
 
     @property
     def _on_processor(self) -> bool:
         return self._model.weight.device.type == "cpu"
 
-    def _encode_prepared(self, buffer: _Prepared, max_length: int | None) -> sparse.csr_array:
-        inputs = buffer.inputs
-        lengths = [len(ids) for ids in inputs]
+    def _encode_prepared(self, texts: int, inputs: ModelInputs, max_length: int | None) -> sparse.csr_array:
+        lengths = [len(ids) for ids in inputs.ids]
         width = self._model.vocabulary_size
         longest = max_length or max(lengths, default=1)
         rows: list[int] = []
         parts: list[sparse.csr_array] = []
         if self._int8 is not None:
-            for positions, weights in self._int8.run(inputs):
+            for positions, weights in self._int8.run(inputs.ids):
                 rows += positions
                 parts.append(self._finite(weights))
-            return self._by_text(buffer, rows, parts)
-        for batch in token_batches(lengths, self._batch_size * longest, max(1, POOLED_NUMBERS // width)):
-            for positions, weights in self._guard.run(
-                batch, lambda part: self._forward([inputs[i] for i in part])
-            ):
-                rows += positions
-                parts.append(weights)
-        return self._by_text(buffer, rows, parts)
-
-    def _by_text(self, buffer: _Prepared, rows: list[int], parts: list[sparse.csr_array]) -> sparse.csr_array:
-        owners = np.asarray(buffer.owners, dtype=np.int64)[rows]
-        return maximum_by_owner(stacked(parts, self._model.vocabulary_size), owners, buffer.texts)
-
-    def _inputs(
-        self, texts: list[str], max_length: int | None, windows: bool
-    ) -> tuple[list[NDArray[np.int32]], list[int]]:
-        """Tokenize; return the model's inputs and, for each, the text that it belongs to."""
-        if max_length is None:
-            self._tokenizer.no_truncation()
         else:
-            self._tokenizer.enable_truncation(max_length, stride=0)
-        added = self._tokenizer.num_special_tokens_to_add(False)
-        inputs: list[NDArray[np.int32]] = []
-        owners: list[int] = []
-        encoding: Encoding
-        for owner, (text, encoding) in enumerate(
-            zip(texts, self._tokenizer.encode_batch_fast(texts), strict=True)
-        ):
-            further = encoding.overflowing
-            self.cut_count += bool(further)
-            for window in [encoding, *further] if windows else [encoding]:
-                ids = window.ids
-                if text and len(ids) > added:
-                    inputs.append(np.array(ids, dtype=np.int32))
-                    owners.append(owner)
-        return inputs, owners
+            budget = max(1, POOLED_NUMBERS // width)
+            for batch in token_batches(lengths, self._batch_size * longest, budget):
+                for positions, weights in self._guard.run(
+                    batch, lambda part: self._forward([inputs.ids[i] for i in part])
+                ):
+                    rows += positions
+                    parts.append(weights)
+        owners = np.asarray(inputs.owners, dtype=np.int64)[rows]
+        return maximum_by_owner(stacked(parts, width), owners, texts)
 
     def _forward(self, inputs: list[NDArray[np.int32]]) -> sparse.csr_array:
         """Run the model on inputs that are sorted by length; return their weights."""
@@ -321,18 +319,8 @@ class LearnedEncoder:
         with torch.inference_mode():
             mask = mask.to(device)
             states = self._model.states(ids.to(device), mask.long())
-            full = lengths[-1] == longest
-            weights = pooled_weights(
-                states.flatten(0, 1) if full else states[mask],
-                lengths,
-                self._model.weight,
-                self._model.bias,
-                pooling=self._settings.pooling,
-                activation=self._settings.activation,
-            )
-            if self._settings.special_tokens == "zero":
-                weights[:, self._special] = 0
-            return self._finite(_to_csr(weights))
+            packed = states.flatten(0, 1) if lengths[-1] == longest else states[mask]
+            return self._finite(self._head.weights(packed, inputs))
 
     def _finite(self, weights: sparse.csr_array) -> sparse.csr_array:
         if not np.isfinite(weights.data).all():
@@ -343,37 +331,9 @@ class LearnedEncoder:
         return weights
 
 
-class _Prepared(NamedTuple):
-    """A buffer of texts: how many, the model's inputs, and the text that each of them is part of."""
-
-    texts: int
-    inputs: list[NDArray[np.int32]]
-    owners: list[int]
-
-
-def _to_csr(weights: torch.Tensor) -> sparse.csr_array:
-    """Return the entries other than 0 (weights are at least 0, or not numbers)."""
-    rows, columns = torch.nonzero(weights, as_tuple=True)
-    counts = torch.bincount(rows, minlength=weights.shape[0])
-    indptr = np.zeros(weights.shape[0] + 1, dtype=np.int64)
-    np.cumsum(counts.cpu().numpy(), out=indptr[1:])
-    data = weights[rows, columns].cpu().numpy()
-    return sparse.csr_array(
-        (data, columns.to(torch.int32).cpu().numpy(), indptr), shape=(weights.shape[0], weights.shape[1])
-    )
-
-
-def _buffers(texts: list[str]) -> Iterator[list[str]]:
-    buffer: list[str] = []
-    characters = 0
-    for text in texts:
-        buffer.append(text)
-        characters += len(text)
-        if len(buffer) == _BUFFER_TEXTS or characters >= _BUFFER_CHARACTERS:
-            yield buffer
-            buffer, characters = [], 0
-    if buffer:
-        yield buffer
+def _ones(counts: sparse.csr_array) -> sparse.csr_array:
+    ones = np.ones_like(counts.data)
+    return sparse.csr_array((ones, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def _with_lengths(

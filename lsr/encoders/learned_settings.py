@@ -17,6 +17,8 @@ Pooling = Literal["max", "sum"]
 Activation = Literal["log1p", "double-log1p"]
 SpecialTokens = Literal["keep", "zero"]
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
+Terms = Literal["pieces", "words"]
+PooledTokens = Literal["all", "content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,12 @@ class LearnedSettings:
     `max_length`, `query_max_length`: tokens, special ones included; None takes what the checkpoint
     was saved with.
     `max_active_dims`: heaviest terms kept in documents and queries alike; `max_terms`: in documents.
+    `pooled_tokens`: the tokens whose logits are pooled, ``all`` or those that are neither stop words nor
+    punctuation (``content``, [CLS] among them); the model reads all of them either way.
+    `terms`: ``pieces`` are the tokenizer's; with ``words`` forms of a word share a term and words that are
+    no piece have one of their own (`lsr.encoders.word_terms`).
     `lexical_weight`: how much of BM25's saturated term frequency is added to the weights of a document's
-    own pieces (`lsr.encoders.lexical`).
+    own terms: pieces, or words with ``terms=words`` (`lsr.encoders.lexical`).
     `precision`: of the model's arithmetic; pooling and activation are always float32. ``int8``, for
     BERT with maximum pooling, multiplies integers on a processor (`lsr.encoders.int8_bert`) and is
     float32 elsewhere.
@@ -54,6 +60,8 @@ class LearnedSettings:
     document_prompt: str = ""
     query_prompt: str = ""
     lowercase: bool = False
+    pooled_tokens: PooledTokens = "all"
+    terms: Terms = "pieces"
     lexical_weight: float = 0.0
     precision: Precision = "float32"
 
@@ -106,6 +114,19 @@ class LearnedSettings:
         """Return the settings as JSON values, by name."""
         return dataclasses.asdict(self)
 
+    def of_documents(self) -> dict[str, Any]:
+        """Return what documents' vectors depend on, for a fingerprint.
+
+        Settings younger than the first indexes are left out where they change nothing, so that those stay
+        their encoder's.
+        """
+        first = {"lexical_weight": 0.0, "terms": "pieces", "pooled_tokens": "all"}
+        return {
+            name: value
+            for name, value in self.as_json().items()
+            if name not in QUERY_ONLY and not (name in first and value == first[name])
+        }
+
     def document_limit(self) -> int | None:
         """Return how many terms a document may keep; None for all."""
         limit = min(self.max_active_dims or math.inf, self.max_terms or math.inf)
@@ -123,5 +144,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "long_documents": get_args(LongDocuments),
     "idf": get_args(IdfSource),
     "precision": get_args(Precision),
+    "terms": get_args(Terms),
+    "pooled_tokens": get_args(PooledTokens),
 }
 _COUNTS = ("max_length", "query_max_length", "max_active_dims", "max_terms")

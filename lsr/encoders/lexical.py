@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-# BM25's constants (Robertson and Zaragoza, 2009). The length is fixed, in pieces: a corpus' own average
-# would make vectors depend on the other documents.
-_K1, _B, _LENGTH = 1.2, 0.4, 128
+# BM25's constants (Robertson and Zaragoza, 2009). Lengths are fixed, of a text in pieces and in words without
+# stop words: a corpus' own average would make vectors depend on the other documents.
+_K1 = 1.2
+_B, _PIECES = 0.4, 128
+_WORD_B, _WORDS = 0.75, 100
 
 
 def counted_pieces(
@@ -44,11 +46,26 @@ def with_lexical_weights(
     """
     kept = ~np.isin(counts.indices, left_out)
     rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))[kept]
-    data, columns = counts.data[kept], counts.indices[kept]
-    lengths = np.bincount(rows, data, minlength=counts.shape[0])
-    norms = _K1 * (1 - _B + _B * lengths / _LENGTH)
-    saturated = (factor * data / (data + norms[rows])).astype(np.float32)
-    added = sparse.csr_array((saturated, (rows, columns)), shape=weights.shape)
-    total = sparse.csr_array(weights + added)
+    own = sparse.csr_array((counts.data[kept], (rows, counts.indices[kept])), shape=counts.shape)
+    return _added(weights, _saturated(own, factor, _B, _PIECES))
+
+
+def with_word_weights(weights: sparse.csr_array, counts: sparse.csr_array, factor: float) -> sparse.csr_array:
+    """Return ``weights + factor * tf / (tf + k1 (1 - b + b length / 100))``, k1 1.2 and b .75.
+
+    `counts` holds how often texts hold words, shape as `weights`.
+    """
+    return _added(weights, _saturated(counts, factor, _WORD_B, _WORDS))
+
+
+def _saturated(counts: sparse.csr_array, factor: float, b: float, length: float) -> sparse.csr_array:
+    lengths = np.asarray(counts.sum(axis=1), dtype=np.float64)
+    norms = np.repeat(_K1 * (1 - b + b * lengths / length), np.diff(counts.indptr))
+    data = (factor * counts.data / (counts.data + norms)).astype(np.float32)
+    return sparse.csr_array((data, counts.indices, counts.indptr), shape=counts.shape)
+
+
+def _added(weights: sparse.csr_array, more: sparse.csr_array) -> sparse.csr_array:
+    total = sparse.csr_array(weights + more)
     total.sort_indices()
     return total

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 from lsr.encoders.bag_of_tokens import BagOfTokensQueryEncoder
 from lsr.encoders.checkpoint import Checkpoint
 from lsr.encoders.idf import read_idf_json, read_query_factors
-from lsr.encoders.tokenization import load_tokenizer, saved_max_length, special_token_ids
+from lsr.encoders.tokenization import load_tokenizer, saved_max_length, special_token_ids, terms_by_id
+from lsr.encoders.word_terms import WordLookup
 from lsr.errors import UserError
 
 
@@ -41,6 +42,9 @@ def query_side(checkpoint: Checkpoint, tokenizer: Tokenizer, width: int) -> BagO
     if settings.special_tokens == "zero" or settings.kind == "splade-doc":
         special = special_token_ids(tokenizer)
         table[special[special < width]] = 0
+    words = None
+    if settings.terms == "words":
+        words = WordLookup.of(terms_by_id(tokenizer, width, checkpoint.backbone))
     return BagOfTokensQueryEncoder(
         tokenizer,
         table,
@@ -50,6 +54,7 @@ def query_side(checkpoint: Checkpoint, tokenizer: Tokenizer, width: int) -> BagO
         max_length=longest,
         max_terms=settings.max_active_dims,
         prompt=settings.query_prompt,
+        words=words,
     )
 
 

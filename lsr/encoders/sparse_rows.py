@@ -55,14 +55,27 @@ def maximum_by_owner(
     if np.unique(owners).size == owners.size:
         return _placed(weights, owners, owner_count)
     rows = np.repeat(owners, np.diff(weights.indptr))
-    order = np.lexsort((weights.indices, rows))
-    rows, columns, data = rows[order], weights.indices[order], weights.data[order]
+    return maximum_by_term(rows, weights.indices, weights.data, (owner_count, weights.shape[1]))
+
+
+def maximum_by_term(
+    rows: NDArray[np.int64], terms: NDArray[Any], values: NDArray[np.float32], shape: tuple[int, int]
+) -> sparse.csr_array:
+    """Return the matrix of `shape` whose entries are the largest of `values` at the same row and term."""
+    order = np.lexsort((terms, rows))
+    rows, terms, values = rows[order], terms[order], values[order]
     if rows.size:
-        starts = np.flatnonzero(np.r_[True, (np.diff(rows) != 0) | (np.diff(columns) != 0)])
-        rows, columns, data = rows[starts], columns[starts], np.maximum.reduceat(data, starts)
-    indptr = np.zeros(owner_count + 1, dtype=np.int64)
-    np.cumsum(np.bincount(rows, minlength=owner_count), out=indptr[1:])
-    return _csr(data, columns, indptr, weights.shape[1])
+        starts = np.flatnonzero(np.r_[True, (np.diff(rows) != 0) | (np.diff(terms) != 0)])
+        rows, terms, values = rows[starts], terms[starts], np.maximum.reduceat(values, starts)
+    indptr = np.zeros(shape[0] + 1, dtype=np.int64)
+    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
+    return _csr(values, terms, indptr, shape[1])
+
+
+def renamed(weights: sparse.csr_array, term_of: NDArray[np.int64], width: int) -> sparse.csr_array:
+    """Return `weights` with every term replaced by ``term_of[term]``; of terms that meet the heaviest stays."""
+    rows = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
+    return maximum_by_term(rows, term_of[weights.indices], weights.data, (weights.shape[0], width))
 
 
 def _placed(weights: sparse.csr_array, owners: NDArray[np.int64], owner_count: int) -> sparse.csr_array:

@@ -52,8 +52,20 @@ def index_encoder(
             loaded = _bm25(index, settings)
     else:
         loaded = _learned(record["name"] if encoder is None else encoder, settings, options)
+        if settings.get("terms") == "words":
+            _take_up_words(index, loaded)
     _check_same(index, loaded)
     return loaded
+
+
+def _take_up_words(index: Index, encoder: Any) -> None:
+    """Give the words that `index` numbers past the encoder's vocabulary the same ids in the encoder."""
+    known, numbered = len(encoder.vocabulary), index.vocabulary()
+    if list(encoder.vocabulary) != list(numbered[:known]):
+        raise UserError(
+            f"{encoder.name} has met other words than {index.folder} holds; load the encoder anew for adding."
+        )
+    encoder.extend_vocabulary(numbered[known:])
 
 
 def _bm25(index: Index, settings: dict[str, Any]) -> Encoder:

@@ -177,7 +177,10 @@ def test_rows_in_use_bound_expansions_but_not_own_pieces(source, tmp_path, texts
     if byte_product() is None:
         pytest.skip("this processor has no fast exact product of bytes")
     reached = np.union1d(rows, own)
-    np.testing.assert_array_equal(got[reached], full[reached])
+    np.testing.assert_array_equal(got[rows], full[rows])
+    # Other pieces weigh what they do at their own places, which is no more than anywhere in the text.
+    apart = np.setdiff1d(own, rows)
+    assert (got[apart] <= full[apart]).all()
     assert not np.delete(got, reached).any()
     assert np.delete(full, reached).any()
     assert load(tmp_path / "rows").fingerprint() != load(tmp_path / "all").fingerprint()
