@@ -63,6 +63,8 @@ def main() -> None:
     parser.add_argument("--max-terms", type=int)
     parser.add_argument("--lexical-weight", type=float)
     parser.add_argument("--activation", choices=["log1p", "double-log1p"])
+    parser.add_argument("--terms", choices=["pieces", "words"])
+    parser.add_argument("--pooled-tokens", choices=["all", "content"])
     parser.add_argument("--precision", choices=["int8", "float32"], default="int8")
     parser.add_argument("--rows-from", type=Path, nargs="+", default=[], metavar="JSONL")
     parser.add_argument("--rows", type=Path, metavar="NPY", help="the terms that expansion may reach, as ids")
@@ -72,9 +74,12 @@ def main() -> None:
     asked = parser.parse_args()
     settings = {
         name: value
-        for name in ("idf", "max_length", "max_terms", "lexical_weight", "activation", "precision")
+        for name in (
+            "idf", "max_length", "max_terms", "lexical_weight", "activation", "terms", "pooled_tokens",
+            "precision",
+        )
         if (value := getattr(asked, name)) is not None
-    }
+    }  # fmt: skip
     options = EncoderOptions(settings={**settings, "precision": "float32"})
     encoder = LearnedEncoder.load(asked.checkpoint, options)
     rows = np.load(asked.rows) if asked.rows else None
