@@ -141,7 +141,7 @@ def test_pieces_of_documents_are_counted(opensearch_folder):
 def test_buffers_prepared_ahead_give_the_same_vectors(mlm_folder, texts, monkeypatch):
     whole = load(mlm_folder)
     expected = whole.encode_documents(texts)
-    monkeypatch.setattr("lsr.encoders.learned._BUFFER_TEXTS", 2)
+    monkeypatch.setattr("lsr.encoders.model_inputs._BUFFER_TEXTS", 2)
     monkeypatch.setattr(LearnedEncoder, "_on_processor", False)  # as on an accelerator
     encoder = load(mlm_folder)
     got = encoder.encode_documents(texts)
