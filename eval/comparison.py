@@ -63,10 +63,7 @@ def compare_scores(
             raise ValueError("the systems were scored on different queries")
     a, b = [one.values[metric] for one in first], [one.values[metric] for one in second]
     differences = np.concatenate([y - x for x, y in zip(a, b, strict=True)])
-    gained: tuple[Moved, ...] = ()
-    lost: tuple[Moved, ...] = ()
-    if len(first) == 1:
-        gained, lost = _moved(first[0].query_ids, a[0], b[0], moved)
+    gained, lost = moved_queries(first[0], second[0], metric, moved) if len(first) == 1 else ((), ())
     return Comparison(
         metric=metric,
         first=_mean(a, weights),
@@ -80,9 +77,11 @@ def compare_scores(
     )
 
 
-def _moved(
-    query_ids: Sequence[str], a: NDArray[np.float64], b: NDArray[np.float64], count: int
+def moved_queries(
+    first: Scores, second: Scores, metric: str, count: int
 ) -> tuple[tuple[Moved, ...], tuple[Moved, ...]]:
+    """Return the queries that the second system gains most on, and those it loses most on, `count` of each."""
+    query_ids, a, b = first.query_ids, first.values[metric], second.values[metric]
     differences = b - a
     order = np.argsort(differences, kind="stable")
     lost = [place for place in order[:count].tolist() if differences[place] < -_SAME]

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from lsr.eval.published import PublishedRow
 
 _WIDEST_LABEL = 18
+_NARROWEST = 8
+_FIRST_COLUMN = 16
+_WIDTH_OF_FILES = 120
 _RUNS_NAMED = 8
+
+
+def report_console() -> Console:
+    """Return the console to print on: a terminal's width, or wide enough for any table in a file or a pipe."""
+    import sys
+
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
 
 
 def print_experiment(
@@ -51,7 +63,7 @@ def _print_one(experiment: Experiment, console: Console, notes: bool) -> None:
 
 def _print_several(experiment: Experiment, console: Console, notes: bool) -> None:
     differences = experiment.differences()
-    console.print(_side_by_side(experiment, differences))
+    console.print(_side_by_side(experiment, differences, console))
     if notes:
         say(
             console,
@@ -101,10 +113,10 @@ def _cost_by_dataset(experiment: Experiment, columns: Sequence[CostColumn]) -> T
     return shown
 
 
-def _side_by_side(experiment: Experiment, differences: Sequence[Difference]) -> Table:
+def _side_by_side(experiment: Experiment, differences: Sequence[Difference], console: Console) -> Table:
     metric = experiment.metrics[0]
     marked = {(one.row, one.system) for one in differences if one.significant}
-    shown = table("data set", [_wrapped(system) for system in experiment.systems])
+    shown = table("data set", _headings(experiment.systems, console))
     rows: list[Row | None] = list(experiment.rows)
     for row in [*rows, *([None] if len(rows) > 1 else [])]:
         if row is None:
@@ -173,21 +185,20 @@ def _cost_by_system(experiment: Experiment, columns: Sequence[CostColumn]) -> Ta
 
 
 def _print_published(experiment: Experiment, published: Sequence[PublishedRow], console: Console) -> None:
-    if not published:
-        return
-    shown = table(
-        "published figures", ["data set", "metric", "published", *map(_wrapped, experiment.systems)]
-    )
-    by_name = {row.name: row for row in experiment.rows}
-    for one in published:
-        ours = []
-        for system in experiment.systems:
-            known = one.metric in experiment.metrics
-            ours.append(f"{experiment.value(system, by_name[one.row], one.metric):.4f}" if known else "-")
-        shown.add_row(escaped(one.system), escaped(one.row), heading(one.metric), f"{one.value:.4f}", *ours)
-    console.print(shown)
-    for source in dict.fromkeys(one.source for one in published):
-        say(console, f"Published: {source}")
+    for metric in dict.fromkeys(one.metric for one in published):
+        figures = [one for one in published if one.metric == metric]
+        rows = list(dict.fromkeys(one.row for one in figures))
+        values = {(one.system, one.row): f"{one.value:.4f}" for one in figures}
+        shown = table(f"published {heading(metric)}", _headings(rows, console))
+        for system in dict.fromkeys(one.system for one in figures):
+            shown.add_row(escaped(system), *(values.get((system, row), "-") for row in rows))
+        console.print(shown)
+    sources = list(dict.fromkeys(one.source for one in published))
+    if sources:
+        say(
+            console,
+            f"As published, not measured here; same documents, queries and rules. {'; '.join(sources)}.",
+        )
 
 
 def _print_notes(experiment: Experiment, console: Console) -> None:
@@ -244,11 +255,13 @@ def _row_name(row: Row) -> str:
     return row.name if len(row.datasets) == 1 else f"{row.name} ({len(row.datasets)})"
 
 
-def _wrapped(label: str) -> str:
-    """Return a label on lines short enough for a column."""
+def _headings(labels: Sequence[str], console: Console) -> list[str]:
+    """Return labels on lines short enough for all columns to fit."""
     import textwrap
 
-    return "\n".join(escaped(line) for line in textwrap.wrap(label, _WIDEST_LABEL)) or label
+    room = max(_NARROWEST, (console.width - _FIRST_COLUMN) // max(len(labels), 1) - 1)
+    width = min(room, _WIDEST_LABEL)
+    return ["\n".join(escaped(line) for line in textwrap.wrap(label, width)) or label for label in labels]
 
 
 def escaped(text: str) -> str:

@@ -160,7 +160,9 @@ class DatasetRun:
             key["parts"] = [self.found[label].key for label in system.parts]
             key["judgements"] = self.checksums.judgements
         key = json.loads(json.dumps(key))
-        label = f"{self.dataset.file_name}.{system.label}"
+        # Systems of one identity share what was found, whatever they are called.
+        identity = key["identity"]
+        label = f"{self.dataset.file_name}.{identity.get('encoder') or identity['kind']}"
         place = self._cache.path("results", label, key)
         # A user's own index is not what the key describes.
         keep = self._keep and self._workspace.index is None

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import lsr
@@ -18,19 +19,34 @@ _LIBRARIES = (
     "numpy", "scipy", "numba", "ranx", "ir-datasets", "torch", "transformers", "tokenizers",
     "sentence-transformers", "faiss-cpu", "pyserini", "PyStemmer",
 )  # fmt: skip
-# The packages whose code decides what a system finds.
-_RANKING_PACKAGES = ("composition", "corpus", "encoders", "retrieval")
+# The packages whose code decides what an index holds, and what searching it finds.
+_INDEXING_PACKAGES = ("composition", "corpus", "encoders", "retrieval")
+
+
+@cache
+def indexing_code() -> str:
+    """Return a digest of the code that decides what our indexes hold: corpus, encoders, index."""
+    import lsr.index
+
+    package = Path(lsr.__file__).parent
+    return _code_digest([*(package / name for name in _INDEXING_PACKAGES), _home(lsr.index)])
 
 
 @cache
 def ranking_code() -> str:
-    """Return a digest of the code that decides what our systems find: encoders, index, corpus, systems."""
+    """Return a digest of the code that decides what our systems find: that of indexes, and the systems."""
     import lsr.eval.systems
-    import lsr.index
 
-    package = Path(lsr.__file__).parent
-    folders = [package / name for name in _RANKING_PACKAGES]
-    folders += [Path(str(module.__file__)).parent for module in (lsr.index, lsr.eval.systems)]
+    return hashlib.sha256(
+        f"{indexing_code()} {_code_digest([_home(lsr.eval.systems)])}".encode()
+    ).hexdigest()[:16]
+
+
+def _home(module: ModuleType) -> Path:
+    return Path(str(module.__file__)).parent
+
+
+def _code_digest(folders: list[Path]) -> str:
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted(folder.rglob("*.py")):

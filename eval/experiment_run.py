@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lsr.corpus import Query
 from lsr.errors import UserError
 from lsr.eval.cache import Cache
-from lsr.eval.comparison import compare_scores
+from lsr.eval.comparison import moved_queries
 from lsr.eval.dataset_run import DatasetRun, RunOptions
 from lsr.eval.datasets import Dataset, load_member
 from lsr.eval.environment import code_version, library_versions, machine
@@ -128,11 +128,9 @@ def _moves(
     baseline = experiment.baseline
     moves: dict[str, list[ExplainedMove]] = {}
     for label in experiment.others:
-        compared = compare_scores(
-            [run.scores[baseline]], [run.scores[label]], experiment.metrics[0], moved=count
-        )
+        gained, lost = moved_queries(run.scores[baseline], run.scores[label], experiment.metrics[0], count)
         moves[label] = []
-        for moved in (*compared.gained, *compared.lost):
+        for moved in (*gained, *lost):
             query = queries[moved.query_id]
             rankings = [_ranking(run, one, places, moved.query_id) for one in (baseline, label)]
             judged = run.dataset.qrels[moved.query_id]

@@ -53,9 +53,7 @@ def _figures(row: Row, name: str, experiment: Experiment) -> Iterator[PublishedR
         metric = table["metric"]
         if name in table["figures"] and metric in experiment.metrics:
             value = float(table["figures"][name])
-            yield PublishedRow(
-                row.name, table["system"], metric, value, f"{table['system']}: {table['source']}"
-            )
+            yield PublishedRow(row.name, table["system"], metric, value, table["source"])
 
 
 def _records(experiment: Experiment, row: Row) -> list[DatasetRecord]:

@@ -15,7 +15,7 @@ from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
 from lsr.eval.rankings import Scored
 from lsr.eval.systems.base import BuildTimes, Sizes, Touched, Workspace
-from lsr.eval.systems.requirements import require
+from lsr.eval.systems.requirements import quiet_loading, require
 
 if TYPE_CHECKING:
     from lsr.corpus import Document, Query
@@ -64,18 +64,19 @@ class DenseSystem:
         if self._loaded is None:
             from lsr.training.teachers.dense import DenseTeacher
 
-            self._loaded = DenseTeacher(
-                str(resolve_model(self.model)),
-                max_length=self._options.max_length,
-                batch_size=self._options.batch_size,
-                device=self._options.device,
-            )
+            with quiet_loading():
+                self._loaded = DenseTeacher(
+                    str(resolve_model(self.model)),
+                    max_length=self._options.max_length,
+                    batch_size=self._options.batch_size,
+                    device=self._options.device,
+                )
         return self._loaded
 
     def open(self, workspace: Workspace) -> DenseEngine:
         """Embed the data set's documents, unless the cache has them, and index them."""
         key = {**self.identity(), "documents": workspace.checksums.documents}
-        label = f"{workspace.dataset.file_name}.{self.label}"
+        label = f"{workspace.dataset.file_name}.{key['encoder']}"
         entry = workspace.cache.entry("embeddings", label, key, lambda draft: self._embed(workspace, draft))
         return DenseEngine(self, entry)
 

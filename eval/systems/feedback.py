@@ -16,6 +16,7 @@ from scipy import sparse
 from lsr.encoders.bm25_weights import inverse_document_frequency
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
+from lsr.eval.environment import indexing_code
 from lsr.eval.rankings import Scored
 from lsr.eval.systems.base import Sizes, Touched, Workspace
 from lsr.eval.systems.sparse import SparseEngine, SparseSystem
@@ -105,7 +106,7 @@ class Rm3System(SparseSystem):
         return {**super().identity(), "rm3": asdict(self._rm3)}
 
     def _index_identity(self) -> dict[str, Any]:
-        return super()._index_identity()
+        return {**super().identity(), "idf": None, "code": indexing_code()}
 
     def open(self, workspace: Workspace) -> Rm3Engine:
         """Open the data set's index."""

@@ -110,7 +110,7 @@ class LuceneImpactSystem:
                 f"{self.spec}: {engine.encoder} has no impacts of its own; name a learned encoder, or take lucene-bm25."
             )
         key = {**self.identity(), "documents": workspace.checksums.documents}
-        label = f"{workspace.dataset.file_name}.{self.label}"
+        label = f"{workspace.dataset.file_name}.{key['encoder']}"
 
         def make(draft: Path) -> None:
             vectors = _vectors(engine)

@@ -15,7 +15,7 @@ from lsr.eval.measured_search import timed_places
 from lsr.eval.rankings import Rankings, RankingsBuilder
 from lsr.eval.systems.base import Derived, Workspace
 from lsr.eval.systems.dense import model_fingerprint, resolve_model
-from lsr.eval.systems.requirements import require
+from lsr.eval.systems.requirements import quiet_loading, require
 
 if TYPE_CHECKING:
     from lsr.training.teachers.cross_encoder import CrossEncoderTeacher
@@ -107,10 +107,11 @@ class RerankedSystem:
         if self._loaded is None:
             from lsr.training.teachers.cross_encoder import CrossEncoderTeacher
 
-            self._loaded = CrossEncoderTeacher(
-                str(resolve_model(self.model)),
-                max_length=self._options.max_length,
-                batch_size=self._options.batch_size,
-                device=self._options.device,
-            )
+            with quiet_loading():
+                self._loaded = CrossEncoderTeacher(
+                    str(resolve_model(self.model)),
+                    max_length=self._options.max_length,
+                    batch_size=self._options.batch_size,
+                    device=self._options.device,
+                )
         return self._loaded

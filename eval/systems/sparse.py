@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lsr.encoders.options import EncoderOptions
-from lsr.eval.environment import ranking_code
+from lsr.eval.environment import indexing_code, ranking_code
 from lsr.eval.rankings import Scored
 from lsr.eval.systems.base import BuildTimes, Sizes, Touched, Workspace
 
@@ -84,7 +84,7 @@ class SparseSystem:
 
     def _index_identity(self) -> dict[str, Any]:
         """Return what the index depends on. Queries may still be weighted by another IDF."""
-        return {**self.identity(), "idf": None}
+        return {**self.identity(), "idf": None, "code": indexing_code()}
 
     def open(self, workspace: Workspace) -> Any:
         """Open the data set's index, a `SparseEngine`, built where it is not there yet."""
@@ -100,7 +100,7 @@ class SparseSystem:
                 "documents": workspace.checksums.documents,
                 "texts": self._store_texts,
             }
-            label = f"{workspace.dataset.file_name}.{self.label}"
+            label = f"{workspace.dataset.file_name}.{key['encoder'] or 'vectors'}"
             entry = workspace.cache.entry("indexes", label, key, partial(self._build, workspace))
             folder, record = entry / "index", entry / _BUILD
         else:

@@ -98,8 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(compared: RunComparison, quiet: bool) -> None:
-    from rich.console import Console
-
     from lsr.eval.comparison_report import print_comparison
+    from lsr.eval.console_report import report_console
 
-    print_comparison(compared, Console(highlight=False), notes=not quiet)
+    print_comparison(compared, report_console(), notes=not quiet)

@@ -90,13 +90,11 @@ def _finish(
     args: argparse.Namespace, experiment: Experiment, state: _State, record: dict[str, Any] | None
 ) -> int:
     """Print and write what was measured, before and after a failure alike."""
-    from rich.console import Console
-
-    from lsr.eval.console_report import print_experiment
+    from lsr.eval.console_report import print_experiment, report_console
     from lsr.eval.outputs import write_outputs
     from lsr.eval.published import published_for
 
-    console = Console(highlight=False)
+    console = report_console()
     talk = not args.quiet and not args.json
     if experiment.datasets:
         published = published_for(experiment)
