@@ -97,7 +97,3 @@ class Cache:
         draft.write_text(json.dumps(found), encoding="utf-8")
         os.replace(draft, place)
         return found
-
-    def bytes_used(self) -> int:
-        """Return the size of all entries."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())

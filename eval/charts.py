@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 from lsr.eval.evaluation import Evaluation
 from lsr.eval.experiment import Experiment, Row
@@ -120,13 +121,13 @@ def against(
             points.append((x, experiment.value(system, row, metric), place, system))
     if len(points) < 2:
         return None
-    return _scatter(points, f"{heading(metric)} against {axis}", name, axis, heading(metric))
+    return _scatter(points, f"{heading(metric)} against {axis}", name, axis)
 
 
 _Point = tuple[float, float, int, str]
 
 
-def _scatter(points: Sequence[_Point], title: str, name: str, axis: str, upright: str) -> Chart:
+def _scatter(points: Sequence[_Point], title: str, name: str, axis: str) -> Chart:
     width, height, left, bottom, top, right = 520.0, 330.0, 52.0, 44.0, 28.0, 20.0
     low, high = _log_range([x for x, *_ in points])
     y_low, y_high, step = _ticks([y for _, y, *_ in points])
@@ -152,33 +153,52 @@ def _scatter(points: Sequence[_Point], title: str, name: str, axis: str, upright
         f'<line class="axis" x1="{left}" x2="{left}" y1="{top}" y2="{height - bottom}"/>'
         f'<text x="{(left + width - right) / 2}" y="{height - 8}" text-anchor="middle">{escape(axis)}</text>'
     )
-    taken: list[tuple[float, float, float]] = []
-    for x, y, place, system in sorted(points, key=lambda point: -point[1]):
-        px, py = at_x(x), at_y(y)
+    places = [(at_x(x), at_y(y)) for x, y, *_ in points]
+    # Labels keep clear of every point and of each other.
+    taken = [_Box(px - 7, py - 7, px + 7, py + 7) for px, py in places]
+    for (x, y, place, system), (px, py) in zip(points, places, strict=True):
         parts.append(
             f'<circle class="s{place % COLOURS}" cx="{px:.1f}" cy="{py:.1f}" r="5.5">'
             f"<title>{escape(system)}: {_short(y)} at {x:.4g}</title></circle>"
         )
-        parts.append(_label(system, px, py, width, height - bottom, taken))
+        parts.append(_label(system, px, py, _Box(left, top - 8, width, height - bottom), taken))
     return Chart(name, title, width, height, "".join(parts))
 
 
-def _label(
-    system: str, px: float, py: float, width: float, floor: float, taken: list[tuple[float, float, float]]
-) -> str:
-    """Return a point's label, moved down from labels that stand where it would."""
+class _Box(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: _Box) -> bool:
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.top < other.bottom
+            and other.top < self.bottom
+        )
+
+
+def _label(system: str, px: float, py: float, frame: _Box, taken: list[_Box]) -> str:
+    """Return a point's label at the first free place: right, left, above, below, and further off."""
     text = _cut(system, 26)
-    length = 6.2 * len(text)
-    on_left = px + 10 + length > width
-    start = px - 10 - length if on_left else px + 10
-    y = py + 4
-    while any(abs(y - other) < 13 and start < end and start + length > begin for other, begin, end in taken):
-        y += 13
-        if y > floor - 3:
+    length = 6.3 * len(text)
+    places = [(px + 10, py + 4), (px - 10 - length, py + 4)]
+    for off in (14, 26, 38):
+        places += [(px - length / 2, py - off + 4), (px - length / 2, py + off + 4)]
+        places += [(px + 10, py - off + 4), (px + 10, py + off + 4), (px - 10 - length, py + off + 4)]
+    for x, y in places:
+        box = _Box(x, y - 10, x + length, y + 3)
+        inside = (
+            frame.left <= x and x + length <= frame.right and frame.top <= y - 10 and y + 3 <= frame.bottom
+        )
+        if inside and not any(box.meets(other) for other in taken):
             break
-    taken.append((y, start, start + length))
-    anchor, x = ("end", px - 10) if on_left else ("start", px + 10)
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    else:
+        x, y = places[0]
+    taken.append(_Box(x, y - 10, x + length, y + 3))
+    return f'<text x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
 
 
 def _log_range(values: Sequence[float]) -> tuple[float, float]:

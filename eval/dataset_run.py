@@ -95,6 +95,8 @@ class DatasetRun:
             options.progress,
             options.index(dataset) if options.index else None,
         )
+        index = self._workspace.index
+        self._given = index is not None and index.exists()
         self._engines = ExitStack()
         self._open: dict[str, Engine] = {}
         self.found: dict[str, Found] = {}
@@ -122,6 +124,14 @@ class DatasetRun:
                     writer.write(query_id, ids, scores)
             self.found[system.label] = found
             self.scores[system.label] = judge.scores(metrics)
+        notes = (*self._notes(), *found.record["notes"])
+        if (
+            self._given
+            and metrics
+            and not any(one.any() for one in self.scores[system.label].values.values())
+        ):
+            where = self._workspace.index
+            notes += (f"no relevant document was found: is {where} an index of {self.dataset.name}?",)
         return Evaluation(
             dataset=self.dataset.name,
             system=system.label,
@@ -133,7 +143,7 @@ class DatasetRun:
             group=self.dataset.group,
             settings={"spec": system.spec, **found.record["identity"], **found.record["parameters"]},
             run=writer_path,
-            notes=(*self._notes(), *found.record["notes"]),
+            notes=notes,
             from_cache=found.kept,
         )
 

@@ -12,7 +12,7 @@ from lsr.errors import UserError
 from lsr.eval.cache import Cache
 from lsr.eval.datasets import Dataset, load_dataset
 from lsr.eval.evaluation import Evaluation
-from lsr.eval.metrics import Scores, metrics_at_depth
+from lsr.eval.metrics import metrics_at_depth
 from lsr.eval.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ def evaluate(
     from lsr.eval.dataset_run import DatasetRun, RunOptions
     from lsr.eval.systems.sparse import SparseSystem
 
-    there = index is not None and Path(index).exists()
     label = str(getattr(encoder, "name", encoder) or "bm25")
     system = SparseSystem(label, encoder, options)
     run_options = RunOptions(
@@ -71,19 +70,4 @@ def evaluate(
     with ExitStack() as stack:
         store = Cache(cache) if cache is not None else stack.enter_context(Cache.temporary())
         opened = stack.enter_context(DatasetRun(data, [system], store, run_options, keep=cache is not None))
-        evaluation = opened.evaluate(system, metrics_at_depth(k))
-    if there and nothing_found(evaluation.scores):
-        note = f"no relevant document was found: is {index} an index of {data.name}?"
-        return _with_note(evaluation, note)
-    return evaluation
-
-
-def nothing_found(scores: Scores) -> bool:
-    """Tell whether every metric of every query is 0."""
-    return not any(values.any() for values in scores.values.values())
-
-
-def _with_note(evaluation: Evaluation, note: str) -> Evaluation:
-    from dataclasses import replace
-
-    return replace(evaluation, notes=(*evaluation.notes, note))
+        return opened.evaluate(system, metrics_at_depth(k))

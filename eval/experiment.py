@@ -102,6 +102,8 @@ class Experiment:
     """Whether the user stopped it."""
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
 
+    _tested: tuple[int, list[Difference]] | None = field(default=None, repr=False)
+
     @property
     def rows(self) -> list[Row]:
         """The data sets, those of a group as one."""
@@ -148,11 +150,12 @@ class Experiment:
 
     def differences(self) -> list[Difference]:
         """Return every system against the baseline, on every row and on the mean of several."""
-        rows: list[Row | None] = list(self.rows)
-        single = self._family(rows)
-        if len(rows) < 2:
-            return single
-        return [*single, *self._family([None])]
+        # Resampling takes seconds on large sets, and every report asks.
+        if self._tested is None or self._tested[0] != len(self.datasets):
+            rows: list[Row | None] = list(self.rows)
+            found = self._family(rows) if len(rows) < 2 else [*self._family(rows), *self._family([None])]
+            self._tested = len(self.datasets), found
+        return self._tested[1]
 
     def _family(self, rows: Sequence[Row | None]) -> list[Difference]:
         cells = [(row, system) for row in rows for system in self.others]

@@ -67,7 +67,7 @@ def _summary(experiment: Experiment, differences: Sequence[Difference]) -> str:
             test = own[0].comparison.test
             told += (
                 f", {test.difference:+.4f} over {experiment.baseline} (95 % interval {test.interval.low:+.4f} to "
-                f"{test.interval.high:+.4f}, p {_p(own[0].corrected)})"
+                f"{test.interval.high:+.4f}, p {p_value(own[0].corrected)})"
             )
         told += "."
     failed = "".join(

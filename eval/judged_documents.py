@@ -15,11 +15,6 @@ def check_relevant(dataset: Dataset) -> None:
         raise UserError(f"The data set {dataset.name} has no relevant document: no judgement is above 0.")
 
 
-def judged_ids(dataset: Dataset) -> set[str]:
-    """Return the ids of all judged documents."""
-    return {document_id for judged in dataset.qrels.values() for document_id in judged}
-
-
 def texts_of(dataset: Dataset, wanted: Collection[str]) -> dict[str, Document]:
     """Return documents of the corpus by id, in one pass over it; ids that it lacks are left out."""
     found: dict[str, Document] = {}

@@ -16,8 +16,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lsr.eval.runs import Run
-
 Scored = tuple[list[str], NDArray[np.floating]]
 """Document ids, best first, and their scores."""
 
@@ -101,14 +99,6 @@ class RankingsBuilder:
             scores=np.concatenate(scores),
             document_ids=tuple(self._numbers),
         )
-
-
-def rankings_of(run: Run) -> Rankings:
-    """Return the rankings of a run that was read."""
-    builder = RankingsBuilder()
-    for query_id, results in run.items():
-        builder.add(query_id, list(results), np.fromiter(results.values(), np.float64, len(results)))
-    return builder.build()
 
 
 def _packed(texts: Iterable[str]) -> NDArray[np.uint8]:

@@ -184,14 +184,18 @@ class DenseEngine:
 
 
 def resolve_model(model: str) -> Path:
-    """Return the folder of a sentence-transformers model, downloaded where it is a Hugging Face id."""
+    """Return the folder of a sentence-transformers model, downloaded where it is a Hugging Face id.
+
+    An id without an organisation is one of sentence-transformers' own, as that library has it.
+    """
     path = Path(model).expanduser()
     if path.is_dir():
         return path
     from lsr.encoders.hub import resolve_source
 
+    named = model if "/" in model or "\\" in model else f"sentence-transformers/{model}"
     try:
-        return resolve_source(model)
+        return resolve_source(named)
     except UserError as error:
         raise UserError(str(error).replace("--encoder ", "the model ", 1)) from None
 

@@ -6,9 +6,10 @@ import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 from lsr.errors import UserError
 from lsr.eval.systems.requirements import require
@@ -79,15 +80,25 @@ def _prepare(options: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def quiet_output() -> Iterator[None]:
-    """Send what Java writes to the process's standard output elsewhere: that is for results."""
+def java_output() -> Iterator[IO[bytes]]:
+    """Send what Java writes to the process's standard streams into a file: they are for results."""
     sys.stdout.flush()
-    kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        try:
+            for stream in (1, 2):
+                os.dup2(said.fileno(), stream)
+            yield said
+        finally:
+            for stream, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, stream)
+                os.close(old)
+
+
+def last_words(said: IO[bytes]) -> str:
+    """Return the last line that Java wrote about an error, or of all."""
+    said.seek(0)
+    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if "ERROR" in line or "Exception" in line]
+    return ([*lines, *errors] or ["nothing"])[-1][:300]

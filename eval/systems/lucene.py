@@ -18,7 +18,7 @@ from lsr.errors import UserError
 from lsr.eval.rankings import Scored
 from lsr.eval.systems.base import BuildTimes, Sizes, Touched, Workspace
 from lsr.eval.systems.feedback import Rm3Options
-from lsr.eval.systems.java import check_java, java_class, quiet_output
+from lsr.eval.systems.java import check_java, java_class, java_output, last_words
 
 if TYPE_CHECKING:
     from lsr.corpus import Document, Query
@@ -74,12 +74,13 @@ class LuceneBm25System:
             _build(workspace, draft, record, ["-storeDocvectors"], "JsonCollection", self.label)
 
         entry = workspace.cache.entry("lucene", label, key, make)
-        with quiet_output():
+        with java_output():
             searcher = java_class("io.anserini.search.SimpleSearcher")(str(entry / "index"))
             searcher.set_bm25(self.k1, self.b)
             if self.rm3:
                 options = (self.rm3.terms, self.rm3.documents, self.rm3.original, False, True)
                 searcher.set_rm3(None, *options)
+            searcher.search("a query", 1)  # The first one makes Java print what it thinks of Lucene's ways.
         return LuceneEngine(self.label, searcher, entry, int(searcher.get_total_num_docs()))
 
 
@@ -122,7 +123,7 @@ class LuceneImpactSystem:
             _build(workspace, draft, record, options, "JsonVectorCollection", self.label)
 
         entry = workspace.cache.entry("lucene", label, key, make)
-        with quiet_output():
+        with java_output():
             searcher = java_class("io.anserini.search.SimpleImpactSearcher")(str(entry / "index"))
         return LuceneImpactEngine(engine, searcher, entry)
 
@@ -251,10 +252,11 @@ def _build(
             file.close()
     arguments = ["-collection", collection, "-input", str(folder), "-index", str(draft / "index")]
     arguments += ["-generator", "DefaultLuceneDocumentGenerator", "-threads", str(workspace.threads)]
-    with quiet_output():
+    with java_output() as said:
         java_class("io.anserini.index.IndexCollection").main([*arguments, *options, "-optimize"])
+        words = last_words(said)
     if not (draft / "index").is_dir():
-        raise UserError(f"Lucene did not index {dataset.name}; run it without --quiet to see what Java says.")
+        raise UserError(f"Lucene did not index {dataset.name}; the last that it said is: {words}")
     shutil.rmtree(folder)
     times = {"index_seconds": time.perf_counter() - start, "encode_seconds": None}
     (draft / _TIMES).write_text(json.dumps(times), encoding="utf-8")

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from lsr.cli.options import compute_options, encoder_options, output_options, positive_int
+from lsr.eval.suites import DESCRIPTIONS
 
-EXAMPLES = """\
+_EPILOG = """\
 examples:
   lsr eval scifact/                          a BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv
   lsr eval beir/scifact/test --json          an ir_datasets id, figures as JSON
@@ -20,7 +21,8 @@ examples:
            --fuse rrf:bm25,minilm -o results  side by side, with tests, tables, plots and a report
   lsr eval --from results/result.json        the same again, and whether the figures are the same
 
-suites: beir, beir-13, beir-small, cqadupstack, nano-beir, msmarco-dev, trec-dl, trec-dl-2019, trec-dl-2020
+suites:
+{suites}
 
 systems, each as [LABEL=]SYSTEM[,OPTION=VALUE...]:
   bm25, default, a folder, a Hugging Face id     our encoders and index; options: idf, max_terms, max_length,
@@ -54,7 +56,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "Index, search and score test collections: nDCG@10, MRR@10, MAP, recall, significance, terms a text,\n"
             "FLOPS, index size and times, for one system or several. Writes the rankings in TREC format."
         ),
-        epilog=EXAMPLES,
+        epilog=_EPILOG.replace(
+            "{suites}", "\n".join(f"  {name:<14}{text}" for name, text in DESCRIPTIONS.items())
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[encoder_options(default=None), compute_options(), output_options()],
     )

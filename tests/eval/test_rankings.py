@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lsr.eval.rankings import RankingsBuilder, rankings_of
+from lsr.eval.rankings import RankingsBuilder
 
 
 def test_what_goes_in_comes_out(tmp_path: Path) -> None:
@@ -22,8 +22,3 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
         ]
         assert len(rankings) == 3
     assert len(RankingsBuilder().build()) == 0
-
-
-def test_of_a_run() -> None:
-    rankings = rankings_of({"q": {"b": 2.0, "a": 1.0}})
-    assert rankings.ranking(0)[0] == ["b", "a"]
