@@ -139,11 +139,12 @@ def _scatter(points: Sequence[_Point], title: str, name: str, axis: str) -> Char
         return height - bottom - (height - bottom - top) * (value - y_low) / (y_high - y_low)
 
     parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>']
+    places = 3 if step < 0.01 else 2
     for number in range(round((y_high - y_low) / step) + 1):
         value = y_low + number * step
         y = at_y(value)
         parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(value, 2)}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(value, places)}</text>')
     for value in _log_ticks(low, high):
         x = at_x(value)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{height - bottom}"/>')
@@ -153,10 +154,10 @@ def _scatter(points: Sequence[_Point], title: str, name: str, axis: str) -> Char
         f'<line class="axis" x1="{left}" x2="{left}" y1="{top}" y2="{height - bottom}"/>'
         f'<text x="{(left + width - right) / 2}" y="{height - 8}" text-anchor="middle">{escape(axis)}</text>'
     )
-    places = [(at_x(x), at_y(y)) for x, y, *_ in points]
+    spots = [(at_x(x), at_y(y)) for x, y, *_ in points]
     # Labels keep clear of every point and of each other.
-    taken = [_Box(px - 7, py - 7, px + 7, py + 7) for px, py in places]
-    for (x, y, place, system), (px, py) in zip(points, places, strict=True):
+    taken = [_Box(px - 7, py - 7, px + 7, py + 7) for px, py in spots]
+    for (x, y, place, system), (px, py) in zip(points, spots, strict=True):
         parts.append(
             f'<circle class="s{place % COLOURS}" cx="{px:.1f}" cy="{py:.1f}" r="5.5">'
             f"<title>{escape(system)}: {_short(y)} at {x:.4g}</title></circle>"
@@ -183,7 +184,7 @@ class _Box(NamedTuple):
 def _label(system: str, px: float, py: float, frame: _Box, taken: list[_Box]) -> str:
     """Return a point's label at the first free place: right, left, above, below, and further off."""
     text = _cut(system, 26)
-    length = 6.3 * len(text)
+    length = 6.6 * len(text)
     places = [(px + 10, py + 4), (px - 10 - length, py + 4)]
     for off in (14, 26, 38):
         places += [(px - length / 2, py - off + 4), (px - length / 2, py + off + 4)]
@@ -242,8 +243,8 @@ def all_charts(experiment: Experiment) -> list[Chart]:
             experiment,
             metric,
             "quality-latency",
-            "p50 of a query alone, ms",
-            lambda one: one.cost.latency.p50 if one.cost.latency else None,
+            "median ms from a query's text to its documents",
+            lambda one: one.cost.answer.p50 if one.cost.answer else None,
         ),
         against(
             experiment,

@@ -229,7 +229,8 @@ def _cost_note(first: Evaluation) -> str:
     depth = f", depth {latency.k}" if latency else ""
     return (
         "FLOPS: expected shared terms of a query and a document. Index: without texts. Postings and blocks: "
-        f"read for a query. Search: depth {first.k}, {threads}; p50 and p99: one query alone{depth}, its encoding apart."
+        f"read for a query. queries/s: depth {first.k}, {threads}; p50 and p99: one query alone{depth}, one thread; "
+        "answer: from its text."
     )
 
 

@@ -28,6 +28,8 @@ from lsr.eval.systems.fusion import FusedSystem, Tuning
 
 _RANKINGS = "rankings.npz"
 _RECORD = "record.json"
+# Of what is kept. Another one is measured anew.
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Found:
     rankings: Rankings
     cost: Cost
     milliseconds: NDArray[np.float64]
+    """As in `Measured`."""
     record: dict[str, Any]
     """The system's name, identity and tuned parameters, notes."""
     key: dict[str, Any]
@@ -160,6 +163,7 @@ class DatasetRun:
 
     def _find(self, system: System | DerivedSystem) -> Found:
         key: dict[str, Any] = {
+            "format": _FORMAT,
             "identity": system.identity(),
             "documents": self.checksums.documents,
             "queries": self.checksums.queries,
@@ -269,7 +273,8 @@ def _added(costs: Sequence[Cost], derived: Derived, milliseconds: NDArray[np.flo
         **{name: total(name) for name in (*names, *seconds)},
         algorithm=None,
         search_seconds=None if search is None else search + derived.seconds,
-        latency=latency_of(milliseconds),
+        latency=latency_of(milliseconds[0]),
+        answer=latency_of(milliseconds[1]),
     )
 
 

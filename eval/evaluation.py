@@ -11,7 +11,7 @@ from lsr.eval.metrics import Scores
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds to search for one query, each alone and on one thread; its encoding not included."""
+    """Milliseconds to answer one query, each alone, searched for on one thread."""
 
     queries: int
     """How many queries were timed."""
@@ -51,6 +51,9 @@ class Cost:
     """Searching for all queries to full depth on `threads` threads, encoding not included."""
     threads: int = 1
     latency: Latency | None = None
+    """Searching for a query that is encoded."""
+    answer: Latency | None = None
+    """From a query's text to its documents: encoding it alone, and searching."""
     machine: str | None = None
     """The processor that all this was timed on."""
 
@@ -63,8 +66,9 @@ class Cost:
         """Return what `as_dict` gave."""
         names = {field.name for field in fields(cls)}
         known = {name: value for name, value in record.items() if name in names}
-        latency = known.get("latency")
-        return cls(**{**known, "latency": Latency(**latency) if latency else None})
+        for name in ("latency", "answer"):
+            known[name] = Latency(**known[name]) if known.get(name) else None
+        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values, metrics by name, without the values of single queries."""
         cost = self.cost.as_dict()
-        latency = cost.pop("latency") or {}
+        latency, answer = cost.pop("latency") or {}, cost.pop("answer") or {}
         record: dict[str, Any] = {
             "dataset": self.dataset,
             "system": self.system,
@@ -140,6 +144,8 @@ class Evaluation:
         }
         for name in ("queries", "k", "p50", "p95", "p99"):
             record[f"latency_{name}"] = latency.get(name)
+        for name in ("p50", "p95", "p99"):
+            record[f"answer_{name}"] = answer.get(name)
         record["run"] = None if self.run is None else str(self.run)
         record["notes"] = list(self.notes)
         return record

@@ -83,11 +83,13 @@ def run_experiment(
         try:
             dataset = load_member(entry, split) if isinstance(entry, Member) else entry
             name = dataset.name
+            if any(record.name == name for record in experiment.datasets):
+                raise UserError(f"Another data set is called {name} too; evaluate them one at a time.")
             with DatasetRun(dataset.limited(limit), systems, cache, options, keep) as run:
                 _run_dataset(run, systems, experiment, options, on_result)
-        except (UserError, IndexProblem) as error:
-            experiment.failures.append((name, str(error)))
-            on_failure(name, str(error))
+        except (UserError, IndexProblem, OSError, MemoryError) as error:
+            experiment.failures.append((name, _told(error)))
+            on_failure(name, _told(error))
         except KeyboardInterrupt:
             experiment.interrupted = True
             break
@@ -97,6 +99,16 @@ def run_experiment(
         "machine": machine(),
     }
     return experiment
+
+
+def _told(error: Exception) -> str:
+    """Return what went wrong, as a sentence: what was measured before it is not to be lost."""
+    if isinstance(error, MemoryError):
+        return "memory ran out; try a smaller --batch-size."
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{(error.strerror or str(error)).rstrip('.')}."
+    return str(error)
 
 
 def _run_dataset(

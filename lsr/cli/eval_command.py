@@ -16,7 +16,7 @@ from lsr.cli.options import DEFAULT_ENCODER, encoder_options_from
 from lsr.errors import UserError
 
 if TYPE_CHECKING:
-    from lsr.eval import Cache, Dataset, Experiment
+    from lsr.eval import Cache, Dataset, Evaluation, Experiment
     from lsr.eval.systems.base import DerivedSystem, System
 
 # What --from takes from a result; places to write to and speed are the new command's own.
@@ -50,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--index is for one system; leave it out, the cache keeps each system's index.")
     for path in (args.report, args.output and args.output / "result.json"):
         _check_writable(path)
-    state = _State(args)
     with ExitStack() as stack:
         cache = _cache(args, stack)
         experiment = run_experiment(
@@ -64,31 +63,27 @@ def run(args: argparse.Namespace) -> int:
             limit=args.limit,
             keep=not args.no_cache,
             settings={name: _plain(getattr(args, name)) for name in _REPEATED},
-            on_result=state.result,
-            on_failure=state.failure,
+            on_result=_print_line if args.json else _nothing,
+            on_failure=_tell_failure,
         )
-    return _finish(args, experiment, state, record)
+    return _finish(args, experiment, record)
 
 
-class _State:
-    """What is told while an experiment runs."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self._json = args.json
-
-    def result(self, evaluation: Any) -> None:
-        """Print a result as a line of JSON where that is asked for."""
-        if self._json:
-            print(json.dumps(evaluation.as_dict()), flush=True)
-
-    def failure(self, name: str, reason: str) -> None:
-        """Tell at once what went wrong: a suite may go on for hours."""
-        print(f"lsr: {reason}", file=sys.stderr, flush=True)
+def _print_line(evaluation: Evaluation) -> None:
+    """Print a result as a line of JSON."""
+    print(json.dumps(evaluation.as_dict()), flush=True)
 
 
-def _finish(
-    args: argparse.Namespace, experiment: Experiment, state: _State, record: dict[str, Any] | None
-) -> int:
+def _tell_failure(name: str, reason: str) -> None:
+    """Tell at once what went wrong: a suite may go on for hours."""
+    print(f"lsr: {reason}", file=sys.stderr, flush=True)
+
+
+def _nothing(evaluation: Evaluation) -> None:
+    """Print nothing: tables come at the end."""
+
+
+def _finish(args: argparse.Namespace, experiment: Experiment, record: dict[str, Any] | None) -> int:
     """Print and write what was measured, before and after a failure alike."""
     from lsr.eval.console_report import print_experiment, report_console
     from lsr.eval.outputs import write_outputs

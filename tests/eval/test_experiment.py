@@ -98,6 +98,8 @@ def test_costs_of_a_fusion_are_its_parts(sets: list[Dataset], tmp_path: Path) ->
     assert fused.index_bytes == sum(part.index_bytes or 0 for part in parts)
     assert fused.postings == pytest.approx(sum(part.postings or 0 for part in parts))
     assert fused.latency is not None
+    assert fused.answer is not None
+    assert fused.answer.p50 > fused.latency.p50
     assert fused.latency.p50 >= max(part.latency.p50 for part in parts if part.latency)
     weights = experiment.evaluations["one", "mix"].settings["weights"]  # type: ignore[index]
     assert all(sum(pair) == pytest.approx(1) for pair in zip(*weights.values(), strict=True))
