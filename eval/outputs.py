@@ -41,5 +41,5 @@ def write_outputs(
 
 
 def _write(path: Path, text: str) -> None:
-    with whole_file(path, f"The report {path}") as file:
+    with whole_file(path, f"The report {path}", folders=True) as file:
         file.write(text)

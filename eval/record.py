@@ -45,7 +45,7 @@ def write_record(
     path: Path, experiment: Experiment, differences: Sequence[Difference], published: Sequence[PublishedRow]
 ) -> None:
     """Write an experiment as JSON, whole or not at all."""
-    with whole_file(path, f"The result {path}") as file:
+    with whole_file(path, f"The result {path}", folders=True) as file:
         json.dump(as_record(experiment, differences, published), file, ensure_ascii=False, indent=1)
         file.write("\n")
 

@@ -31,7 +31,7 @@ class RunWriter:
     def __init__(self, path: str | Path, tag: str = "lsr") -> None:
         self.path = Path(path)
         self.tag = "-".join(tag.split()) or "lsr"
-        self._context = whole_file(self.path, f"The run {self.path}")
+        self._context = whole_file(self.path, f"The run {self.path}", folders=True)
         self._file: IO[str] | None = None
 
     def __enter__(self) -> RunWriter:

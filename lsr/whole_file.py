@@ -14,11 +14,12 @@ from lsr.errors import UserError
 
 
 @contextmanager
-def whole_file(path: str | Path, called: str | None = None) -> Iterator[IO[str]]:
+def whole_file(path: str | Path, called: str | None = None, *, folders: bool = False) -> Iterator[IO[str]]:
     """Open `path` for UTF-8 text, gzipped where it ends in ``.gz``, under a temporary name beside it.
 
     The file takes its name when the block ends, in place of an older one; where the block fails,
-    nothing is left, new folders neither. `called` is what messages call it, ``-o PATH`` unless given.
+    nothing is left. With `folders`, those that the path lacks are made, and gone again after a failure.
+    `called` is what messages call it, ``-o PATH`` unless given.
     Raises `UserError` where it cannot be written.
     """
     path = Path(path)
@@ -29,8 +30,9 @@ def whole_file(path: str | Path, called: str | None = None) -> Iterator[IO[str]]
     made: list[Path] = []
     draft = None
     try:
-        made = [one for one in (folder, *folder.parents) if not one.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
+        if folders:
+            made = [one for one in (folder, *folder.parents) if not one.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
         handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
         os.close(handle)
         with (
@@ -56,7 +58,7 @@ def whole_file(path: str | Path, called: str | None = None) -> Iterator[IO[str]]
 
 
 def check_writable(path: str | Path, called: str | None = None) -> None:
-    """Raise `UserError` where `whole_file` could not write a file; nothing is left behind."""
+    """Raise `UserError` where `whole_file`, with `folders`, could not write a file; nothing is made."""
     path = Path(path)
     called = called or f"-o {path}"
     if path.is_dir():
