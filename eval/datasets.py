@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsr.errors import UserError
+from lsr.eval.conventions import Conventions, conventions
 from lsr.eval.qrels import Qrels, read_qrels
 
 if TYPE_CHECKING:
     from lsr.corpus import Document, Query, ReadReport
+    from lsr.eval.suites import Member
 
 DEFAULT_SPLIT = "test"
 
@@ -33,6 +35,39 @@ class Dataset:
     """The judgements of `queries`, no others."""
     notes: tuple[str, ...] = ()
     """What a reader of the figures should know."""
+    source: str = ""
+    """What it was loaded from: a folder or an ir_datasets id."""
+    split: str | None = None
+    catalogue_id: str | None = None
+    """The ir_datasets id, also of a folder that stands for it."""
+    group: str | None = None
+    """What it is averaged into, counting as one data set."""
+    all_queries: int | None = None
+    """How many judged queries there are where not all are taken."""
+
+    @property
+    def conventions(self) -> Conventions:
+        """How figures of this collection are computed."""
+        return conventions(self.catalogue_id or self.name)
+
+    def limited(self, count: int | None) -> Dataset:
+        """Return the data set with at most `count` queries, evenly spread, its name saying so."""
+        if count is None or count >= len(self.queries):
+            return self
+        step = len(self.queries) / count
+        queries = [self.queries[int(place * step)] for place in range(count)]
+        return replace(
+            self,
+            name=f"{self.name} ({count:,} of {len(self.queries):,} queries)",
+            queries=queries,
+            qrels={query.id: self.qrels[query.id] for query in queries},
+            notes=(
+                *self.notes,
+                f"--limit {count}: {count:,} of {len(self.queries):,} judged queries, all documents",
+            ),
+            all_queries=len(self.queries),
+            catalogue_id=self.catalogue_id or self.name,
+        )
 
     @property
     def file_name(self) -> str:
@@ -67,6 +102,29 @@ def load_dataset(name_or_path: str | Path, split: str | None = None) -> Dataset:
     return load_ir_dataset(str(name_or_path), split)
 
 
+def load_member(member: Member, split: str | None = None) -> Dataset:
+    """Load one collection of a suite, or one named alone."""
+    dataset = load_dataset(member.source, split)
+    catalogue_id = dataset.catalogue_id or member.catalogue_id
+    name = dataset.name
+    if member.group and not name.startswith("beir/"):
+        name = f"{member.group}/{name}"  # A folder is named by its forum alone.
+    return replace(dataset, name=name, catalogue_id=catalogue_id, group=member.group)
+
+
+def other_split(dataset: Dataset, split: str) -> Dataset | None:
+    """Return the queries of another split of the same collection; None where it has none of that name."""
+    path = Path(dataset.source)
+    try:
+        if path.is_dir():
+            return load_dataset(path, split)
+        stem, _, last = dataset.source.rpartition("/")
+        base = stem if last in ("test", "dev", "train", "validation") else dataset.source
+        return load_dataset(base, split)
+    except UserError:
+        return None
+
+
 def judged_dataset(
     name: str,
     documents: Callable[[ReadReport], Iterator[Document]],
@@ -74,6 +132,9 @@ def judged_dataset(
     qrels: Qrels,
     *,
     document_count: int | None = None,
+    source: str = "",
+    split: str | None = None,
+    catalogue_id: str | None = None,
 ) -> Dataset:
     """Return the data set of those queries that are judged, saying which judgements have no query."""
     judged = [query for query in queries if query.id in qrels]
@@ -92,6 +153,9 @@ def judged_dataset(
         queries=judged,
         qrels={query.id: qrels[query.id] for query in judged},
         notes=notes,
+        source=source or name,
+        split=split,
+        catalogue_id=catalogue_id,
     )
 
 
@@ -104,7 +168,14 @@ def _load_beir_folder(folder: Path, split: str | None) -> Dataset:
     name = folder.resolve().name
     if split not in (None, DEFAULT_SPLIT):
         name = f"{name}/{split}"
-    return judged_dataset(name, lambda report: read_corpus([corpus], report=report), queries, qrels)
+    return judged_dataset(
+        name,
+        lambda report: read_corpus([corpus], report=report),
+        queries,
+        qrels,
+        source=str(folder),
+        split=split or DEFAULT_SPLIT,
+    )
 
 
 def _one_of(folder: Path, names: tuple[str, ...]) -> Path:

@@ -39,7 +39,14 @@ def load_ir_dataset(dataset_id: str, split: str | None = None) -> Dataset:
         queries,
         qrels,
         document_count=estimate_total([dataset_id]),
+        source=dataset_id,
+        catalogue_id=dataset_id,
     )
+
+
+def check_id(dataset_id: str) -> None:
+    """Raise `UserError` where ir_datasets has no id of that name; nothing is downloaded."""
+    _registered(dataset_id)
 
 
 def _registered(dataset_id: str) -> Any:
@@ -51,7 +58,7 @@ def _registered(dataset_id: str) -> Any:
         near = difflib.get_close_matches(dataset_id, list(ir_datasets.registry), n=3)
         hint = f"; near it are {', '.join(near)}" if near else ""
         raise UserError(
-            f"There is no data set {dataset_id!r}: it is no BEIR folder and no id of ir_datasets{hint}."
+            f"There is no data set {dataset_id!r}: it is no BEIR folder, no id of ir_datasets and no suite{hint}."
         ) from None
 
 
@@ -90,7 +97,7 @@ def _told_as_user_error(dataset_id: str) -> Iterator[None]:
 
 def _is_not_about_attempts(record: logging.LogRecord) -> bool:
     """Keep licence notices and instructions, drop each attempt at a download that the sentence sums up."""
-    attempts = ("[starting]", "[error]", "download error", "Download failed")
+    attempts = ("[starting]", "[error]", "download error", "Download failed", "If you have a local copy")
     return not record.getMessage().startswith(attempts)
 
 

@@ -4,108 +4,170 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lsr.corpus import Query
 from lsr.eval.datasets import Dataset
-from lsr.eval.evaluation import Latency
-from lsr.eval.metrics import Judge
+from lsr.eval.environment import machine
+from lsr.eval.evaluation import Cost, Latency
 from lsr.eval.progress import Progress
-from lsr.eval.runs import RunWriter
+from lsr.eval.rankings import Rankings, RankingsBuilder
+from lsr.eval.systems.base import Encoded, Engine
 
-if TYPE_CHECKING:
-    from lsr.index import Hits
-    from lsr.index.index import Algorithm
-    from lsr.retrieval import Searcher
+TIMED_QUERIES = 200
+TIMED_DEPTH = 10
 
-_ALGORITHM: Algorithm = "exhaustive"
 _SEARCH_BATCH = 1024
 _ENCODE_BATCH = 4096
-_TIMED_QUERIES = 200
-_TIMED_DEPTH = 10
 
 
-def encode_queries(
-    searcher: Searcher, dataset: Dataset, progress: Progress
-) -> tuple[sparse.csr_array, float]:
-    """Return the weights of the queries, shape (queries, vocabulary), and the seconds that took.
+@dataclass(frozen=True)
+class Measured:
+    """What a system found, and what that took."""
 
-    Queries that came with vectors are taken as they are.
+    rankings: Rankings
+    cost: Cost
+    milliseconds: NDArray[np.float64]
+    """Of each timed query alone, shape (2, timed queries): searching, and encoding and searching.
+
+    They are the same queries for every system.
     """
-    vectors = [query.vector for query in dataset.queries if query.vector is not None]
-    if len(vectors) == len(dataset.queries):
-        return searcher.vector_queries(vectors), 0.0
-    texts = [query.text for query in dataset.queries]
-    seconds = 0.0
-    parts = []
-    with progress(f"Encoding queries of {dataset.name}", total=len(texts), unit="queries") as shown:
-        for first in range(0, len(texts), _ENCODE_BATCH):
-            batch = texts[first : first + _ENCODE_BATCH]
-            start = time.perf_counter()
-            parts.append(searcher.encode_queries(batch))
-            seconds += time.perf_counter() - start
-            shown.advance(len(batch))
-    return sparse.csr_array(sparse.vstack(parts, format="csr")), seconds
 
 
-def search_and_judge(
-    searcher: Searcher,
-    dataset: Dataset,
-    queries: sparse.csr_array,
-    k: int,
-    *,
-    drop_query_document: bool,
-    judge: Judge,
-    run: RunWriter | None,
-    progress: Progress,
-) -> float:
-    """Search for every query, hand the rankings to `judge` and `run`, return the seconds of searching.
+def measure(
+    engine: Engine, dataset: Dataset, k: int, *, drop_query_document: bool, threads: int, progress: Progress
+) -> Measured:
+    """Encode and search for every query of a data set.
 
     With `drop_query_document`, the document with the query's id is left out and `k` others remain.
     """
-    depth = k + 1 if drop_query_document else k
+    encoded, encode_seconds = _encode(engine, dataset, progress)
     # Kernels are compiled or loaded before the clock runs.
-    searcher.search_weights(queries[:1], depth, algorithm=_ALGORITHM)
+    _warm_up(engine, encoded, k, threads)
+    rankings, search_seconds = _search(
+        engine,
+        dataset,
+        encoded,
+        k,
+        drop_query_document=drop_query_document,
+        threads=threads,
+        progress=progress,
+    )
+    milliseconds = _time_single_queries(engine, encoded, dataset.queries)
+    sizes = engine.sizes(encoded)
+    touched = engine.touched(_at(encoded, timed_places(len(dataset.queries))), TIMED_DEPTH)
+    cost = Cost(
+        documents=engine.document_count,
+        **sizes._asdict(),
+        **touched._asdict(),
+        index_bytes=engine.index_bytes,
+        **engine.times._asdict(),
+        query_encode_seconds=encode_seconds if engine.encodes_queries else None,
+        search_seconds=search_seconds,
+        threads=threads,
+        latency=latency_of(milliseconds[0]),
+        answer=latency_of(milliseconds[1]),
+        machine=machine()["processor"],
+    )
+    return Measured(rankings, cost, milliseconds)
+
+
+def timed_places(count: int) -> list[int]:
+    """Return the places of the queries that are timed alone: up to 200, spread over all."""
+    places = np.unique(np.linspace(0, count - 1, min(TIMED_QUERIES, count)).round().astype(np.int64))
+    return [int(place) for place in places]
+
+
+def latency_of(milliseconds: NDArray[np.float64]) -> Latency:
+    """Return the percentiles of single queries' times."""
+    p50, p95, p99 = (float(value) for value in np.percentile(milliseconds, (50, 95, 99)))
+    return Latency(queries=len(milliseconds), k=TIMED_DEPTH, p50=p50, p95=p95, p99=p99)
+
+
+def without_query_document(
+    query_id: str, ids: list[str], scores: NDArray[Any], k: int
+) -> tuple[list[str], NDArray[Any]]:
+    """Return the first `k` of a ranking without the document that has the query's id."""
+    kept = [place for place, document_id in enumerate(ids) if document_id != query_id][:k]
+    return [ids[place] for place in kept], scores[kept]
+
+
+def _encode(engine: Engine, dataset: Dataset, progress: Progress) -> tuple[Encoded, float]:
+    """Return the queries encoded and the seconds that took."""
+    seconds = 0.0
+    parts = []
+    with progress(f"Encoding queries of {dataset.name}", total=len(dataset.queries), unit="queries") as shown:
+        for first in range(0, len(dataset.queries), _ENCODE_BATCH):
+            batch = dataset.queries[first : first + _ENCODE_BATCH]
+            start = time.perf_counter()
+            parts.append(engine.encode(batch))
+            seconds += time.perf_counter() - start
+            shown.advance(len(batch))
+    return _joined(parts), seconds
+
+
+def _warm_up(engine: Engine, encoded: Encoded, k: int, threads: int) -> None:
+    from lsr.index.warming import warming
+
+    warming.wait()
+    for depth in (k, TIMED_DEPTH):
+        engine.search(encoded[:1], depth, threads)
+
+
+def _search(
+    engine: Engine,
+    dataset: Dataset,
+    encoded: Encoded,
+    k: int,
+    *,
+    drop_query_document: bool,
+    threads: int,
+    progress: Progress,
+) -> tuple[Rankings, float]:
+    depth = k + 1 if drop_query_document else k
+    builder = RankingsBuilder()
     seconds = 0.0
     with progress(f"Searching {dataset.name}", total=len(dataset.queries), unit="queries") as shown:
         for first in range(0, len(dataset.queries), _SEARCH_BATCH):
             batch = dataset.queries[first : first + _SEARCH_BATCH]
-            weights = queries[first : first + len(batch)]
             start = time.perf_counter()
-            found = searcher.search_weights(weights, depth, algorithm=_ALGORITHM)
+            found = engine.search(encoded[first : first + len(batch)], depth, threads)
             seconds += time.perf_counter() - start
-            for query, hits, ids in zip(batch, found, _ids(searcher, found), strict=True):
-                scores = hits.scores
+            for query, (ids, scores) in zip(batch, found, strict=True):
                 if drop_query_document:
-                    kept = [place for place, document_id in enumerate(ids) if document_id != query.id][:k]
-                    ids, scores = [ids[place] for place in kept], scores[kept]
-                judge.add(query.id, ids)
-                if run is not None:
-                    run.write(query.id, ids, scores)
+                    ids, scores = without_query_document(query.id, ids, scores, k)
+                builder.add(query.id, ids, scores)
             shown.advance(len(batch))
-    return seconds
+    return builder.build(), seconds
 
 
-def measure_latency(searcher: Searcher, queries: sparse.csr_array) -> Latency:
-    """Time up to 200 queries, spread over the set, each searched for alone to depth 10."""
-    rows = np.unique(np.linspace(0, queries.shape[0] - 1, _TIMED_QUERIES).round().astype(np.int64))
-    milliseconds = []
-    for row in rows.tolist():
-        query = queries[row : row + 1]
+def _time_single_queries(engine: Engine, encoded: Encoded, queries: Sequence[Query]) -> NDArray[np.float64]:
+    times = []
+    for place in timed_places(len(queries)):
         start = time.perf_counter()
-        searcher.search_weights(query, _TIMED_DEPTH, algorithm=_ALGORITHM)
-        milliseconds.append((time.perf_counter() - start) * 1000)
-    p50, p95, p99 = (float(value) for value in np.percentile(milliseconds, (50, 95, 99)))
-    return Latency(queries=len(rows), k=_TIMED_DEPTH, p50=p50, p95=p95, p99=p99)
+        if engine.encodes_queries:
+            engine.encode(queries[place : place + 1])
+        middle = time.perf_counter()
+        engine.search(encoded[place : place + 1], TIMED_DEPTH, 1)
+        end = time.perf_counter()
+        times.append((end - middle, end - start))
+    return 1000 * np.array(times, np.float64).T
 
 
-def _ids(searcher: Searcher, found: Sequence[Hits]) -> list[list[str]]:
-    """Return the document ids of each ranking, looking up every document once."""
-    numbers: NDArray[np.int64] = np.concatenate([hits.documents for hits in found])
-    distinct, places = np.unique(numbers, return_inverse=True)
-    names = searcher.document_ids(distinct)
-    ends = np.cumsum([len(hits.documents) for hits in found])[:-1]
-    return [[names[place] for place in part.tolist()] for part in np.split(places, ends)]
+def _at(encoded: Encoded, places: list[int]) -> Encoded:
+    return [encoded[place] for place in places] if isinstance(encoded, list) else encoded[places]
+
+
+def _joined(parts: list[Encoded]) -> Encoded:
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], list):
+        return [query for part in parts for query in part]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return sparse.csr_array(sparse.vstack(parts, format="csr"))

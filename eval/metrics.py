@@ -5,8 +5,9 @@ judgements and each rank holds that number, or -1 where the document is not judg
 hashed, nothing is sorted again, document ids are any strings, and equal scores keep the order of
 the ranking. Results after the last judged document change no metric and are not stored.
 
-All metrics count a document as relevant from a score of 1; a judged query without results, or
-without a relevant document, counts as 0.
+A document is relevant from a score of 1, or from another level that the data set's own convention
+asks for; nDCG takes the scores themselves. A judged query without results, or without a relevant
+document, counts as 0 (trec_eval leaves such queries out of its means unless it is given ``-c``).
 """
 
 from __future__ import annotations
@@ -19,10 +20,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lsr.errors import UserError
+
 METRICS = ("ndcg@10", "mrr@10", "map", "recall@100", "recall@1000")
 """What `lsr eval` reports, in this order, by the names that ranx uses."""
 
+UNJUDGED_DEPTH = 10
+
 _UNJUDGED = -1.0
+# Metrics that a level of relevance changes; nDCG takes judgements as they are.
+_BINARY = frozenset({"map", "mrr", "recall", "precision", "hit_rate", "r-precision"})
+_WITH_DEPTH = frozenset({"precision", "hit_rate"})
+_KNOWN = ("ndcg", "mrr", "map", "recall", "precision", "hit_rate", "r-precision")
 
 
 def metrics_at_depth(k: int) -> tuple[str, ...]:
@@ -31,7 +40,28 @@ def metrics_at_depth(k: int) -> tuple[str, ...]:
     Recall@1000 of 100 results would be Recall@100 by a wrong name. MAP is taken over what was
     retrieved, whatever the depth.
     """
-    return tuple(name for name in METRICS if int(name.partition("@")[2] or 0) <= k)
+    return tuple(name for name in METRICS if _depth(name) <= k)
+
+
+def check_metrics(names: Sequence[str], k: int) -> tuple[str, ...]:
+    """Return metrics as ranx writes them, or raise `UserError` for one unknown or deeper than `k`."""
+    checked = []
+    for name in names:
+        name = name.strip().lower()
+        base, at, depth = name.partition("@")
+        whole = depth.isdecimal() and int(depth) > 0 if at else base not in _WITH_DEPTH
+        if base not in _KNOWN or not whole:
+            raise UserError(
+                f"{name!r} is no metric; choose among {', '.join(_KNOWN)}, with a depth as in ndcg@10."
+            )
+        if _depth(name) > k:
+            raise UserError(f"{name} looks at {_depth(name)} documents, and rankings hold -k {k}; raise -k.")
+        checked.append(name)
+    return tuple(dict.fromkeys(checked))
+
+
+def _depth(name: str) -> int:
+    return int(name.partition("@")[2] or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +71,14 @@ class Scores:
     query_ids: tuple[str, ...]
     values: dict[str, NDArray[np.float64]]
     """By metric; shape (queries,), in the order of `query_ids`."""
+    unjudged: NDArray[np.float64]
+    """Share of the first ten documents that nobody judged, shape (queries,); NaN where none was found."""
+
+    @property
+    def unjudged_share(self) -> float:
+        """Mean share of unjudged documents among the first ten, over the queries that found any."""
+        known = self.unjudged[~np.isnan(self.unjudged)]
+        return float(known.mean()) if len(known) else 0.0
 
     def mean(self) -> dict[str, float]:
         """Return the mean of each metric over the queries."""
@@ -58,7 +96,9 @@ class Judge:
     - Recall@k: relevant documents in the first k / all relevant documents.
     """
 
-    def __init__(self, qrels: Mapping[str, Mapping[str, int]]) -> None:
+    def __init__(self, qrels: Mapping[str, Mapping[str, int]], relevant_from: int = 1) -> None:
+        self._relevant_from = relevant_from
+        self._unjudged: dict[str, float] = {}
         self._positions: dict[str, dict[str, int]] = {}
         self._judgements: dict[str, NDArray[np.float64]] = {}
         self._rankings: dict[str, NDArray[np.float64]] = {}
@@ -82,33 +122,42 @@ class Judge:
         judged = np.flatnonzero(places != _UNJUDGED)
         if len(np.unique(places[judged])) != len(judged):
             raise ValueError(f"the ranking of query {query_id!r} holds a document twice")
+        first = places[:UNJUDGED_DEPTH]
+        self._unjudged[query_id] = float(np.mean(first == _UNJUDGED)) if len(first) else np.nan
         places = places[: judged[-1] + 1] if len(judged) else places[:0]
         self._rankings[query_id] = np.column_stack((places, np.arange(len(places), 0, -1, dtype=np.float64)))
 
     def scores(self, metrics: Sequence[str] = METRICS) -> Scores:
         """Return the metrics of every judged query, those without a ranking as 0."""
         query_ids = tuple(self._judgements)
+        unjudged = np.array([self._unjudged.get(query_id, np.nan) for query_id in query_ids], np.float64)
         if not query_ids or not metrics:
-            return Scores(query_ids, {name: np.zeros(len(query_ids)) for name in metrics})
+            return Scores(query_ids, {name: np.zeros(len(query_ids)) for name in metrics}, unjudged)
         empty = np.empty((0, 2), dtype=np.float64)
         rankings = [self._rankings.get(query_id, empty) for query_id in query_ids]
-        return Scores(query_ids, _ranx_evaluate(list(self._judgements.values()), rankings, metrics))
+        level = self._relevant_from
+        values = _ranx_evaluate(list(self._judgements.values()), rankings, metrics, level)
+        return Scores(query_ids, values, unjudged)
 
 
 def score_rankings(
     qrels: Mapping[str, Mapping[str, int]],
     rankings: Mapping[str, Sequence[str]],
     metrics: Sequence[str] = METRICS,
+    relevant_from: int = 1,
 ) -> Scores:
     """Return the metrics of rankings, each a query's document ids with the best first."""
-    judge = Judge(qrels)
+    judge = Judge(qrels, relevant_from)
     for query_id, ranking in rankings.items():
         judge.add(query_id, ranking)
     return judge.scores(metrics)
 
 
 def _ranx_evaluate(
-    judgements: list[NDArray[np.float64]], rankings: list[NDArray[np.float64]], metrics: Sequence[str]
+    judgements: list[NDArray[np.float64]],
+    rankings: list[NDArray[np.float64]],
+    metrics: Sequence[str],
+    relevant_from: int,
 ) -> dict[str, NDArray[np.float64]]:
     with warnings.catch_warnings():
         # Numba warns of a cast inside ranx when it compiles ranx's kernels.
@@ -116,11 +165,17 @@ def _ranx_evaluate(
         import ranx
         from numba.typed import List as TypedList
 
+        named = {name: _with_level(name, relevant_from) for name in metrics}
         # Asked for one metric alone, ranx 0.3.20 looks it up without its depth and fails.
-        asked = [*metrics, *METRICS[:2]]
+        asked = [*named.values(), *METRICS[:2]]
         with _numba_threads_kept():
             values = ranx.evaluate(TypedList(judgements), TypedList(rankings), asked, return_mean=False)
-    return {name: np.asarray(values[name], dtype=np.float64) for name in metrics}
+    return {name: np.asarray(values[asked_for], dtype=np.float64) for name, asked_for in named.items()}
+
+
+def _with_level(metric: str, relevant_from: int) -> str:
+    binary = metric.partition("@")[0] in _BINARY
+    return f"{metric}-l{relevant_from}" if binary and relevant_from != 1 else metric
 
 
 @contextmanager

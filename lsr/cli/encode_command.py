@@ -179,7 +179,7 @@ def _write(output: str | None, lines: Iterator[str]) -> None:
         for line in lines:
             print(line)
         return
-    from lsr.cli.whole_file import whole_file
+    from lsr.whole_file import whole_file
 
     with whole_file(Path(output)) as file:
         for line in lines:

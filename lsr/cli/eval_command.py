@@ -1,153 +1,228 @@
-"""``lsr eval``: measure an encoder on test collections."""
+"""``lsr eval``: measure systems on test collections."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
-from collections.abc import Sequence
+import os
+import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lsr.cli.options import (
-    DEFAULT_ENCODER,
-    compute_options,
-    encoder_options,
-    encoder_options_from,
-    output_options,
-    positive_int,
-)
+from lsr.cli import eval_options
+from lsr.cli.options import DEFAULT_ENCODER, encoder_options_from
 from lsr.errors import UserError
 
 if TYPE_CHECKING:
-    from lsr.eval import Dataset, Evaluation
+    from lsr.eval import Cache, Dataset, Evaluation, Experiment
+    from lsr.eval.systems.base import DerivedSystem, System
 
-_EXAMPLES = """\
-examples:
-  lsr eval scifact/                          a BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv
-  lsr eval beir/scifact/test --json          an ir_datasets id, figures as JSON
-  lsr eval collections/*                     several, with their mean
-  lsr eval scifact/ --encoder my-model       a trained model
-  lsr eval scifact/ --index scifact.index    keep the index, or search the one that is there
-  lsr eval msmarco/ --split dev -k 100       other judgements, rankings of 100 documents
-
-MAP and recall count documents judged 1 and above as relevant; nDCG takes judgements as linear gains,
-as BEIR and trec_eval do. Only judged queries are searched for; one without results counts as 0.
-"""
+# What --from takes from a result; places to write to and speed are the new command's own.
+_REPEATED = (
+    "datasets", "data", "split", "limit", "drop_query_document", "encoder", "encoder_option", "idf", "max_terms",
+    "long_documents", "max_length", "system", "fuse", "rerank", "baseline", "k", "metrics",
+)  # fmt: skip
+INTERRUPTED = 130
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``lsr eval`` to the command line."""
-    parser = subparsers.add_parser(
-        "eval",
-        help="measure an encoder on test collections",
-        description=(
-            "Index, search and score test collections: nDCG@10, MRR@10, MAP, recall, terms a text,\n"
-            "FLOPS, index size and times. Writes the rankings in TREC format."
-        ),
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[encoder_options(default=None), compute_options(), output_options()],
-    )
-    parser.add_argument("datasets", nargs="+", metavar="DATASET", help="a BEIR folder or an ir_datasets id")
-    parser.add_argument("--split", metavar="NAME", help="judgements to use (default for a folder: test)")
-    parser.add_argument(
-        "-k", type=positive_int, default=1000, metavar="N", help="documents a ranking holds (default: 1000)"
-    )
-    parser.add_argument(
-        "--index",
-        type=Path,
-        metavar="INDEX",
-        help="search this index with its own encoder, or build it there with --encoder (default: bm25) and "
-        "keep it; for several data sets, a folder that holds one index for each (default: build one and "
-        "remove it afterwards)",
-    )
-    runs = parser.add_mutually_exclusive_group()
-    runs.add_argument(
-        "--run",
-        dest="run_path",
-        type=Path,
-        metavar="OUT",
-        help="write the ranking to this file; for several data sets, one file for each into this folder "
-        "(default: runs/DATASET.ENCODER.trec)",
-    )
-    runs.add_argument("--no-run", action="store_true", help="write no ranking")
-    parser.add_argument(
-        "--drop-query-document",
-        action=argparse.BooleanOptionalAction,
-        help="leave the document with the query's own id out of its ranking (default: for ArguAna and Quora, "
-        "where queries are documents)",
-    )
-    parser.set_defaults(run=run)
+    eval_options.add_parser(subparsers).set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate each data set and print the figures."""
-    from rich.console import Console
+    """Evaluate every system on every data set; print, write and return the exit status."""
+    record = _take_up(args) if args.from_result else None
+    if not args.datasets:
+        raise UserError("Name a data set: lsr eval DATASET...; lsr eval --help lists the suites.")
+    from lsr.eval import run_experiment
+    from lsr.eval.metrics import check_metrics
+    from lsr.eval.suites import expand
 
-    from lsr.cli.progress import progress
-    from lsr.eval import evaluate, load_dataset
-    from lsr.eval.report import print_report
+    members = expand(args.datasets, args.data)
+    _check_sources(members)
+    metrics = check_metrics(args.metrics.split(","), args.k) if args.metrics else None
+    systems = _systems(args)
+    several = len(members) > 1 or len(systems) > 1
+    if args.index and len(systems) > 1:
+        raise UserError("--index is for one system; leave it out, the cache keeps each system's index.")
+    for path in (args.report, args.output and args.output / "result.json"):
+        _check_writable(path)
+    with ExitStack() as stack:
+        cache = _cache(args, stack)
+        experiment = run_experiment(
+            members,
+            systems,
+            cache=cache,
+            options=_run_options(args, len(members) > 1, several),
+            metrics=metrics,
+            baseline=args.baseline,
+            split=args.split,
+            limit=args.limit,
+            keep=not args.no_cache,
+            settings={name: _plain(getattr(args, name)) for name in _REPEATED},
+            on_result=_print_line if args.json else _nothing,
+            on_failure=_tell_failure,
+        )
+    return _finish(args, experiment, record)
+
+
+def _print_line(evaluation: Evaluation) -> None:
+    """Print a result as a line of JSON."""
+    print(json.dumps(evaluation.as_dict()), flush=True)
+
+
+def _tell_failure(name: str, reason: str) -> None:
+    """Tell at once what went wrong: a suite may go on for hours."""
+    print(f"lsr: {reason}", file=sys.stderr, flush=True)
+
+
+def _nothing(evaluation: Evaluation) -> None:
+    """Print nothing: tables come at the end."""
+
+
+def _finish(args: argparse.Namespace, experiment: Experiment, record: dict[str, Any] | None) -> int:
+    """Print and write what was measured, before and after a failure alike."""
+    from lsr.eval.console_report import print_experiment, report_console
+    from lsr.eval.outputs import write_outputs
+    from lsr.eval.published import published_for
+
+    console = report_console()
+    talk = not args.quiet and not args.json
+    if experiment.datasets:
+        published = published_for(experiment)
+        if not args.json:
+            print_experiment(experiment, console, published=published, notes=not args.quiet)
+        for path in write_outputs(experiment, published, args.output, args.report):
+            if talk:
+                console.print(f"written: {path}", markup=False, soft_wrap=True)
+    if record is not None:
+        _tell_repetition(experiment, record, args.from_result, sys.stderr if args.json else sys.stdout)
+    if experiment.interrupted:
+        kept = "" if args.no_cache else "; what was measured is kept, and the same command goes on from there"
+        print(f"lsr: interrupted{kept}.", file=sys.stderr)
+        return INTERRUPTED
+    failed = len(experiment.failures)
+    if failed and experiment.datasets:
+        print(
+            f"lsr: {failed} of {failed + len(experiment.datasets)} data sets could not be evaluated, see above; "
+            "tables and means are of the others.",
+            file=sys.stderr,
+        )
+    return 2 if failed else 0
+
+
+def _tell_repetition(experiment: Experiment, record: dict[str, Any], path: Path, stream: Any) -> None:
+    from lsr.eval.record import compare_with_record
+
+    repetition = compare_with_record(experiment, record)
+    print(f"repeated {path}: {repetition.same} of {repetition.figures} figures are the same.", file=stream)
+    for line in repetition.changed:
+        print(f"  {line}", file=stream)
+
+
+def _take_up(args: argparse.Namespace) -> dict[str, Any]:
+    """Give the options those values that a result records."""
+    from lsr.eval.record import read_record
+
+    record = read_record(args.from_result)
+    if args.datasets or args.system or args.encoder:
+        raise UserError(
+            "--from repeats the data sets and systems of a result; leave out those of the command."
+        )
+    for name in _REPEATED:
+        if name in record["settings"]:
+            value = record["settings"][name]
+            setattr(args, name, Path(value) if name == "data" and value else value)
+    args.fresh = True
+    return record
+
+
+def _check_sources(members: list[Any]) -> None:
+    """Raise `UserError` for a data set that is misspelt, before hours of work on the others."""
+    from lsr.eval.ir_datasets_source import check_id
+
+    for member in members:
+        if not Path(member.source).exists():
+            check_id(member.source)
+
+
+def _systems(args: argparse.Namespace) -> list[System | DerivedSystem]:
+    """Return the systems that are asked for, in the order of the command line's kinds."""
+    from lsr.eval.systems.sparse import SparseSystem
+    from lsr.eval.systems.specs import check_labels, parse_fusion, parse_reranking, parse_system
 
     options = encoder_options_from(args)
-    datasets = [load_dataset(name, args.split) for name in args.datasets]
-    several = len(datasets) > 1
-    if several:
-        _check_names(datasets)
-    done: list[Evaluation] = []
-    try:
-        for dataset in datasets:
-            index = args.index / dataset.file_name if args.index and several else args.index
-            done.append(
-                evaluate(
-                    dataset,
-                    args.encoder,
-                    index=index,
-                    options=options,
-                    k=args.k,
-                    run=None if args.no_run else _run_path(args, dataset, index, several),
-                    threads=args.threads,
-                    drop_query_document=args.drop_query_document,
-                    progress=partial(progress, quiet=args.quiet),
-                )
-            )
-            if args.json:
-                print(json.dumps(done[-1].as_dict()), flush=True)
-    finally:
-        # What was measured before a failure is not lost.
-        if done and not args.json:
-            print_report(done, Console(), notes=not args.quiet)
-    return 0
+    systems: list[System | DerivedSystem] = []
+    if args.encoder or not args.system:
+        label = _encoder_label(args.encoder, args.index)
+        systems.append(SparseSystem(label, args.encoder, options))
+    systems += [parse_system(spec, options) for spec in args.system]
+    check_labels(systems)
+    for spec in args.fuse:
+        systems.append(parse_fusion(spec, systems))
+    for spec in args.rerank:
+        systems.append(parse_reranking(spec, systems, options))
+    return systems
 
 
-def _check_names(datasets: Sequence[Dataset]) -> None:
-    names = Counter(dataset.file_name for dataset in datasets)
-    name, count = names.most_common(1)[0]
-    if count > 1:
-        raise UserError(
-            f"{count} of the data sets are called {name!r} and would write the same files; "
-            f"evaluate them one at a time."
-        )
+def _run_options(args: argparse.Namespace, several_sets: bool, several: bool) -> Any:
+    from lsr.cli.progress import progress
+    from lsr.eval import RunOptions
+
+    def index(dataset: Dataset) -> Path:
+        return Path(args.index / dataset.file_name if several_sets else args.index)
+
+    def run_path(dataset: Dataset, label: str) -> Path | None:
+        from lsr.eval.datasets import file_name
+
+        if args.no_run:
+            return None
+        if args.run_path and not several:
+            return Path(args.run_path)
+        folder = args.run_path or (args.output / "runs" if args.output else Path("runs"))
+        return Path(folder) / f"{dataset.file_name}.{file_name(label)}.trec"
+
+    return RunOptions(
+        k=args.k,
+        threads=args.threads or os.cpu_count() or 1,
+        drop_query_document=args.drop_query_document,
+        fresh=args.fresh,
+        index=index if args.index else None,
+        run_path=run_path,
+        progress=partial(progress, quiet=args.quiet),
+    )
 
 
-def _run_path(args: argparse.Namespace, dataset: Dataset, index: Path | None, several: bool) -> Path:
-    if args.run_path and not several:
-        return Path(args.run_path)
-    folder = args.run_path or Path("runs")
-    return Path(folder) / f"{dataset.file_name}.{_encoder_label(args.encoder, index)}.trec"
+def _cache(args: argparse.Namespace, stack: ExitStack) -> Cache:
+    from lsr.eval.cache import Cache, default_cache_folder
+
+    if args.no_cache:
+        return stack.enter_context(Cache.temporary())
+    return Cache(args.cache or default_cache_folder())
 
 
 def _encoder_label(encoder: str | None, index: Path | None) -> str:
-    """Return the encoder's name as one part of a file name."""
-    if encoder is None and index is not None and index.exists():
+    """Return what tables and files call an encoder."""
+    if encoder is None and index is not None and (index / "manifest.json").exists():
         from lsr.index import Index
 
         with Index(index) as opened:
             encoder = str(opened.manifest.encoder["name"])
-    from lsr.eval.datasets import file_name
-
     encoder = encoder or DEFAULT_ENCODER
-    if Path(encoder).exists():
-        encoder = Path(encoder).resolve().name
-    return file_name(encoder)
+    return Path(encoder).resolve().name if Path(encoder).exists() else encoder
+
+
+def _check_writable(path: Path | None) -> None:
+    """Raise `UserError` where a report could not be written, before hours of work for it."""
+    if path is None:
+        return
+    from lsr.whole_file import check_writable
+
+    check_writable(path, f"The report {path}")
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

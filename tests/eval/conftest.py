@@ -24,6 +24,14 @@ QUERIES = [
 QRELS = "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td3\t1\nq2\td2\t1\nq2\td5\t0\nq3\td4\t1\n"
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep what a test evaluates out of the user's cache, and out of the test's own folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("LSR_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def write_beir(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a BEIR folder and returns it."""

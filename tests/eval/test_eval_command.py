@@ -16,7 +16,7 @@ WriteBeir = Callable[..., Path]
 
 def lsr_eval(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lsr.cli.main", "eval", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
 def test_table_and_default_run(write_beir: WriteBeir, tmp_path: Path) -> None:

@@ -31,11 +31,14 @@ def test_figures(write_beir: WriteBeir, tmp_path: Path) -> None:
     assert evaluation.metrics == expected.mean()
     assert evaluation.scores.query_ids == ("q1", "q2", "q3")
     # The terms of q3 are in no document. Those of q1 and q2 are each in two.
-    assert evaluation.mean_query_terms == pytest.approx(4 / 3)
-    assert evaluation.flops == pytest.approx(4 * 2 / (5 * 3))
-    assert evaluation.index_bytes > 0
-    assert evaluation.encode_seconds is not None
-    assert evaluation.latency.queries == 3
+    assert evaluation.cost.mean_query_terms == pytest.approx(4 / 3)
+    assert evaluation.cost.flops == pytest.approx(4 * 2 / (5 * 3))
+    assert evaluation.cost.index_bytes > 0
+    assert evaluation.cost.encode_seconds is not None
+    assert evaluation.cost.latency is not None
+    assert evaluation.cost.latency.queries == 3
+    assert evaluation.cost.postings == pytest.approx(4 * 2 / 3)
+    assert evaluation.cost.algorithm == "exhaustive"
 
 
 def test_json_record(write_beir: WriteBeir) -> None:
@@ -55,9 +58,9 @@ def test_index_is_kept_and_used_again(write_beir: WriteBeir, tmp_path: Path) -> 
     second = evaluate(folder, index=index)
     assert (index / "manifest.json").stat().st_mtime_ns == stamp
     assert second.metrics == first.metrics == evaluate(folder).metrics
-    assert second.index_bytes == first.index_bytes == evaluate(folder).index_bytes
+    assert second.cost.index_bytes == first.cost.index_bytes == evaluate(folder).cost.index_bytes
     assert second.encoder == "bm25"
-    assert second.encode_seconds is None
+    assert second.cost.encode_seconds is None
     assert second.encode_documents_per_second is None
 
 
@@ -127,7 +130,7 @@ def test_threads_change_nothing(write_beir: WriteBeir, tmp_path: Path) -> None:
     two = evaluate(folder, run=tmp_path / "two", threads=2)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert one.metrics == two.metrics
-    assert (one.threads, two.threads) == (1, 2)
+    assert (one.cost.threads, two.cost.threads) == (1, 2)
 
 
 def test_judgements_without_a_relevant_document(write_beir: WriteBeir) -> None:

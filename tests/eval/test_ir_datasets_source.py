@@ -99,7 +99,7 @@ def test_a_failed_download_is_one_sentence(capfd: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize("name", ["beir/scifakt/test", "no such folder/", "../absent"])
 def test_unknown_names(name: str) -> None:
-    with pytest.raises(UserError, match="no BEIR folder and no id of ir_datasets"):
+    with pytest.raises(UserError, match="no BEIR folder, no id of ir_datasets and no suite"):
         load_dataset(name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsr.eval.metrics import METRICS, Judge, metrics_at_depth, score_rankings
+from lsr.errors import UserError
+from lsr.eval import RunWriter, evaluate, read_run
+from lsr.eval.metrics import METRICS, Judge, check_metrics, metrics_at_depth, score_rankings
+from lsr.eval.qrels import read_qrels
 
 
 def reference(judged: dict[str, int], ranking: list[str]) -> dict[str, float]:
@@ -138,3 +142,105 @@ def test_shallow_rankings_answer_fewer_metrics() -> None:
     assert metrics_at_depth(999) == ("ndcg@10", "mrr@10", "map", "recall@100")
     assert metrics_at_depth(10) == ("ndcg@10", "mrr@10", "map")
     assert metrics_at_depth(9) == ("map",)
+
+
+def _written_and_judged(
+    folder: Path, qrels: dict[str, dict[str, int]], rankings: dict[str, tuple[list[str], list[float]]]
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """Return trec_eval's values, from the run as it is written, and ours, from the rankings."""
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    with RunWriter(folder / "run.trec") as run:
+        for query, (ids, scores) in rankings.items():
+            run.write(query, ids, np.array(scores, np.float32))
+    names = {"ndcg_cut_10": "ndcg@10", "map": "map", "recall_100": "recall@100", "recall_1000": "recall@1000"}
+    names |= {"P_10": "precision@10", "Rprec": "r-precision"}
+    measures = {"ndcg_cut.10", "map", "recall.100,1000", "P.10", "Rprec", "recip_rank"}
+    judge = pytrec_eval.RelevanceEvaluator(qrels, measures)
+    back = read_run(folder / "run.trec")
+    theirs = {
+        query: {ours: found[name] for name, ours in names.items()}
+        for query, found in judge.evaluate(back).items()
+    }
+    # trec_eval's reciprocal rank has no depth of its own: it is given ten documents.
+    first_ten = {query: dict(list(found.items())[:10]) for query, found in back.items()}
+    for query, found in judge.evaluate(first_ten).items():
+        theirs[query]["mrr@10"] = found["recip_rank"]
+    metrics = [*names.values(), "mrr@10"]
+    scores_ = score_rankings(qrels, {query: ids for query, (ids, _) in rankings.items()}, metrics)
+    ours = {
+        query: {name: float(scores_.values[name][place]) for name in metrics}
+        for place, query in enumerate(scores_.query_ids)
+    }
+    return theirs, ours
+
+
+@st.composite
+def _judged_runs(
+    draw: st.DrawFn,
+) -> tuple[dict[str, dict[str, int]], dict[str, tuple[list[str], list[float]]]]:
+    ids = [f"d{i}" for i in range(40)]
+    qrels, rankings = {}, {}
+    for query in ("q1", "q2", "q3"):
+        qrels[query] = draw(
+            st.dictionaries(st.sampled_from(ids), st.integers(-1, 3), min_size=1, max_size=20)
+        )
+        found = draw(st.lists(st.sampled_from(ids), unique=True, min_size=1, max_size=40))
+        # Few different scores: most of them tie.
+        scores = draw(st.lists(st.integers(0, 3), min_size=len(found), max_size=len(found)))
+        rankings[query] = found, [float(score) for score in sorted(scores, reverse=True)]
+    return qrels, rankings
+
+
+@settings(max_examples=40, deadline=None)
+@given(_judged_runs())
+def test_equals_trec_eval_on_runs_full_of_ties(
+    tmp_path_factory: pytest.TempPathFactory,
+    data: tuple[dict[str, dict[str, int]], dict[str, tuple[list[str], list[float]]]],
+) -> None:
+    theirs, ours = _written_and_judged(tmp_path_factory.getbasetemp(), *data)
+    for query, found in theirs.items():
+        assert ours[query] == pytest.approx(found, abs=1e-12), query
+
+
+def test_equals_trec_eval_on_scifact(shared: Path, tmp_path: Path) -> None:
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    run = tmp_path / "run.trec"
+    evaluation = evaluate(shared / "data" / "collections" / "scifact", run=run)
+    qrels = read_qrels(shared / "data" / "collections" / "scifact" / "qrels" / "test.tsv")
+    found = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "map", "recall.100,1000"}).evaluate(
+        read_run(run)
+    )
+    names = {"ndcg@10": "ndcg_cut_10", "map": "map", "recall@100": "recall_100", "recall@1000": "recall_1000"}
+    for ours, theirs in names.items():
+        mean = sum(found.get(query, {}).get(theirs, 0.0) for query in qrels) / len(qrels)
+        assert evaluation.metrics[ours] == pytest.approx(mean, abs=1e-12)
+
+
+def test_levels_of_relevance() -> None:
+    qrels = {"q": {"a": 1, "b": 2, "c": 3}}
+    plain = score_rankings(qrels, {"q": ["a", "x", "b"]}).mean()
+    strict = score_rankings(qrels, {"q": ["a", "x", "b"]}, relevant_from=2).mean()
+    assert plain["ndcg@10"] == strict["ndcg@10"]
+    assert (plain["mrr@10"], strict["mrr@10"]) == (1, pytest.approx(1 / 3))
+    assert (plain["recall@100"], strict["recall@100"]) == (pytest.approx(2 / 3), 1 / 2)
+    assert strict["map"] == pytest.approx(1 / 3 / 2)
+
+
+def test_share_unjudged() -> None:
+    ranking = ["a", "x", "y", "b", *(f"z{i}" for i in range(20))]
+    scores = score_rankings(
+        {"q": {"a": 1, "b": 0}, "r": {"a": 1}, "s": {"a": 1}}, {"q": ranking, "r": ["a", "x"]}
+    )
+    assert scores.unjudged[0] == pytest.approx(8 / 10)
+    assert scores.unjudged[1] == pytest.approx(1 / 2)
+    assert np.isnan(scores.unjudged[2])
+    assert scores.unjudged_share == pytest.approx(0.65)
+
+
+def test_names_of_metrics_are_checked() -> None:
+    assert check_metrics(["nDCG@10", " map", "ndcg@10"], 100) == ("ndcg@10", "map")
+    for bad in ("accuracy@10", "ndcg@x", "ndcg@0", "precision", "ndcg@"):
+        with pytest.raises(UserError, match="no metric"):
+            check_metrics([bad], 100)
+    with pytest.raises(UserError, match="raise -k"):
+        check_metrics(["recall@1000"], 100)

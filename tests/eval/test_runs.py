@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from lsr.errors import UserError
 from lsr.eval import RunWriter, read_run
+from lsr.eval.runs import strictly_falling
 
 
 def test_six_columns(tmp_path: Path) -> None:
@@ -21,16 +24,58 @@ def test_six_columns(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["out.trec"]
 
 
-@given(st.lists(st.floats(0, 2.0**99, width=32), min_size=1, max_size=20))
-def test_scores_and_ties_come_back(tmp_path_factory: pytest.TempPathFactory, scores: list[float]) -> None:
+_SCORES = st.lists(
+    st.one_of(st.floats(-(2.0**99), 2.0**99, width=32), st.sampled_from([0.0, -0.0, 1.0, 1e-45])),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(_SCORES)
+def test_every_reader_sees_the_order_that_was_written(
+    tmp_path_factory: pytest.TempPathFactory, scores: list[float]
+) -> None:
     path = tmp_path_factory.getbasetemp() / "round.trec"
     ranked = np.array(sorted(scores, reverse=True), np.float32)
-    ids = [f"d{i}" for i in range(len(ranked))]
+    # Ids that trec_eval's rule would turn round.
+    ids = [f"d{i:02}" for i in range(len(ranked))]
     with RunWriter(path) as run:
         run.write("q", ids, ranked)
-    back = read_run(path)["q"]
-    assert list(back) == ids
-    assert np.array_equal(np.array(list(back.values()), np.float32), ranked)
+    for ties in ("line", "trec_eval"):
+        back = read_run(path, ties)["q"]
+        assert list(back) == ids
+    values = np.array(list(back.values()), np.float32)
+    assert (np.diff(values) < 0).all()
+    # What does not tie stays as it is.
+    if len(set(ranked.tolist())) == len(ranked):
+        assert np.array_equal(values, ranked)
+
+
+@given(_SCORES)
+def test_ties_fall_by_the_least_that_float32_can(scores: list[float]) -> None:
+    ranked = np.array(sorted(scores, reverse=True), np.float32)
+    expected: list[np.float32] = []
+    for score in ranked:
+        if expected and score >= expected[-1]:
+            score = np.nextafter(expected[-1], np.float32(-np.inf))
+        expected.append(score)
+    assert strictly_falling(ranked).tolist() == np.array(expected, np.float32).tolist()
+
+
+def test_trec_evals_order_of_ties(tmp_path: Path) -> None:
+    path = tmp_path / "run.trec"
+    # 1 and 1 + 1e-9 are one float32; ids are compared by bytes, so Z comes before a, and é after z.
+    path.write_text("q Q0 Z 1 1 t\nq Q0 a 2 1.000000001 t\nq Q0 \u00e9 3 1 t\nq Q0 z 4 2 t\n")
+    assert list(read_run(path, "trec_eval")["q"]) == ["z", "\u00e9", "a", "Z"]
+    assert list(read_run(path)["q"]) == ["z", "a", "Z", "\u00e9"]
+
+
+def test_compressed_runs(tmp_path: Path) -> None:
+    path = tmp_path / "run.trec.gz"
+    with RunWriter(path, tag="my tag") as run:
+        run.write("q", ["d"], np.ones(1, np.float32))
+    assert gzip.decompress(path.read_bytes()) == b"q Q0 d 1 1.0 my-tag\n"
+    assert read_run(path) == {"q": {"d": 1.0}}
 
 
 def test_a_failure_leaves_the_older_run(tmp_path: Path) -> None:
@@ -65,10 +110,13 @@ def test_unwritable_places(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = RunWriter(tmp_path / "out.trec")
-    writer._part = tmp_path / "part"
-    writer._part.symlink_to("/dev/full")
-    with pytest.raises(UserError, match="No space left"), writer as run:
+    def full(prefix: str, dir: Path) -> tuple[int, str]:
+        draft = Path(dir, prefix)
+        draft.symlink_to("/dev/full")
+        return os.open(draft, os.O_WRONLY), str(draft)
+
+    monkeypatch.setattr("tempfile.mkstemp", full)
+    with pytest.raises(UserError, match="No space left"), RunWriter(tmp_path / "out.trec") as run:
         run.write("q", ["d"], np.ones(1, np.float32))
     assert list(tmp_path.iterdir()) == []
 

@@ -28,17 +28,16 @@ class CrossEncoderTeacher:
             from sentence_transformers import CrossEncoder
         except ImportError:
             raise UserError(
-                "cross-encoder teachers need sentence-transformers; install it with "
-                "pip install 'lsr-search[train]'."
+                "cross-encoders need sentence-transformers; install it with pip install 'lsr-search[train]'."
             ) from None
         try:
             self._model: Any = CrossEncoder(model, max_length=max_length, device=device)
         except (OSError, ValueError, RuntimeError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise UserError(f"teacher {model} cannot be loaded ({reason}).") from None
+            raise UserError(f"the cross-encoder {model} cannot be loaded ({reason}).") from None
         if self._model.num_labels != 1:
             raise UserError(
-                f"teacher {model} has {self._model.num_labels} outputs; a cross-encoder has one score."
+                f"the cross-encoder {model} has {self._model.num_labels} outputs; a cross-encoder has one score."
             )
         self._batch_size = batch_size
 

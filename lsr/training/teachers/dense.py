@@ -28,12 +28,12 @@ class DenseTeacher:
             from sentence_transformers import SentenceTransformer
         except ImportError:
             raise UserError(
-                "dense teachers need sentence-transformers; install it with pip install 'lsr-search[train]'."
+                "dense models need sentence-transformers; install it with pip install 'lsr-search[train]'."
             ) from None
         try:
             self._model: Any = SentenceTransformer(model, device=device)
         except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"teacher {model} cannot be loaded ({_first_line(error)}).") from None
+            raise UserError(f"the dense model {model} cannot be loaded ({_first_line(error)}).") from None
         if max_length is not None:
             self._model.max_seq_length = min(max_length, self._model.max_seq_length or max_length)
         self._batch_size = batch_size
