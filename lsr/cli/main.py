@@ -27,6 +27,7 @@ COMMANDS = (
     "train",
     "mine",
     "info",
+    "export",
     "demo",
 )
 

@@ -112,6 +112,22 @@ class BagOfTokensQueryEncoder:
             values = [self._table[ids] for ids in pieces]
         return keep_heaviest(from_lists(pieces, values, width), self._max_terms)
 
+    def frozen(self, statistics: CorpusStatistics) -> BagOfTokensQueryEncoder:
+        """Return an encoder with the weights that this one has over the index of `statistics` now."""
+        if self._idf != "corpus":
+            return self
+        used = np.flatnonzero(self._table > 0)
+        table = np.zeros_like(self._table)
+        table[used] = self._corpus_weights([used], statistics)[0]
+        return BagOfTokensQueryEncoder(
+            self._tokenizer,
+            table,
+            kind=self._kind,
+            max_length=self._max_length,
+            max_terms=self._max_terms,
+            prompt=self._prompt,
+        )
+
     def _corpus_weights(
         self, pieces: list[NDArray[np.int64]], statistics: CorpusStatistics | None
     ) -> list[NDArray[np.float32]]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lsr.corpus.queries import Query
 from lsr.encoders.base import Encoder, QueryEncoder
 from lsr.encoders.external import vectors_to_rows
 from lsr.encoders.loading import load_query_encoder
@@ -126,6 +127,17 @@ class Searcher:
     def vector_queries(self, vectors: Sequence[Mapping[str, float]]) -> sparse.csr_array:
         """Return queries given as term-to-weight mappings, shape (vectors, vocabulary)."""
         return vectors_to_rows(vectors, self.index)
+
+    def query_weights(self, queries: Sequence[Query]) -> sparse.csr_array:
+        """Return the weights of a file's queries, texts or vectors, shape (queries, vocabulary)."""
+        vectors = [query.vector for query in queries if query.vector is not None]
+        if vectors and len(vectors) < len(queries):
+            raise UserError("Some queries have a vector and others have none; give all or none.")
+        return (
+            self.vector_queries(vectors)
+            if vectors
+            else self.encode_queries([query.text for query in queries])
+        )
 
     def search_weights(
         self,

