@@ -11,8 +11,6 @@ from lsr.export.engine import Engine
 from lsr.export.live import LiveEngine, client_library, key, only_matches, told
 from lsr.export.vespa import Vespa
 
-_SECONDS = 120
-
 
 class LiveVespa(LiveEngine):
     """A deployed application."""
@@ -39,7 +37,7 @@ class LiveVespa(LiveEngine):
         for row in range(queries.shape[0]):
             query = queries[row : row + 1]
             with told(self, *self._errors):
-                answer: Any = self._application.query(body=self.engine.query(query, k), timeout=_SECONDS).json
+                answer: Any = self._application.query(body=self.engine.query(query, k)).json
             root = answer.get("root", {})
             if "errors" in root:
                 raise UserError(

@@ -1,8 +1,8 @@
 """Vespa: impact codes as a weighted set of term ids, searched by the wand operator.
 
-Weights in documents and queries are whole numbers there, and their dot product is exact. Codes are
-whole numbers already; query weights are scaled so that the heaviest is a million, which leaves them
-less exact than float32 by a factor of some 10.
+Weights in documents and queries are whole numbers of 32 bits there, and their dot product, of 64 bits,
+is exact. Codes are whole numbers already; query weights are scaled so that the heaviest is a billion,
+which keeps all of a float32.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lsr.export.parts import PartWriter
 from lsr.export.source import integer_weights
 
 FIELD = "impacts"
-QUERY_SCALE = 1_000_000
+QUERY_SCALE = 1_000_000_000
 # Vespa refuses documents and queries with these: control characters, and code points that are none.
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\ufdd0-\ufddf"
@@ -190,12 +190,12 @@ stand in `metadata` as JSON. Characters that Vespa refuses in texts are spaces.
 
 ## Query
 
-    {{"yql": "select id from {self.collection} where {{targetHits: 10}}wand({FIELD}, [[1012,1000000],[2871,658537]])",
+    {{"yql": "select id from {self.collection} where {{targetHits: 10}}wand({FIELD}, [[1012,1000000000],[2871,658536585]])",
      "ranking": "{FIELD}", "summary": "ids", "hits": 10}}
 
 with pairs of term id (`query_terms.jsonl`) and whole query weight: each weight times {QUERY_SCALE:,} / the heaviest,
 rounded. Scores are exact dot products of whole numbers; times step times the heaviest weight / {QUERY_SCALE:,} they are
-those of the index exported, to about a millionth. Vespa answers at most 400 hits unless a query profile raises maxHits.
+those of the index exported, to float32's last bits. Vespa answers at most 400 hits unless a query profile raises maxHits.
 """
 
 
