@@ -27,6 +27,7 @@ COMMANDS = (
     "train",
     "mine",
     "info",
+    "serve",
     "demo",
 )
 

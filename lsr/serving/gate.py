@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+
 from pydantic_core import to_json
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send

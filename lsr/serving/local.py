@@ -82,6 +82,15 @@ class LocalIndex:
             self._folder, name, encoder=encoder, options=options, durable=durable, patience=patience
         )
 
+    def prepare(self) -> None:
+        """Load what queries need, so that the first one does not wait and what is missing shows now.
+
+        Raises:
+            UserError: for a model that queries need and cannot be loaded.
+        """
+        with self._snapshots.newest() as searcher:
+            self._weights(searcher, [Query("a")])
+
     # Reading
 
     def info(self) -> IndexInfo:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from lsr.serving.interface import Answer, Change, IndexInfo, ServedIndex
 
+# Where several processes of a service keep figures that any of them tells; prometheus_client's name for it.
+SHARED_FIGURES = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 _SEARCH_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
 
@@ -50,9 +54,12 @@ class Metrics:
             "lsr_documents_changed", "Documents changed.", ["index", "change"], registry=self.registry
         )
         self.open_requests = Gauge(
-            "lsr_open_requests", "Requests that are being answered.", registry=self.registry
+            "lsr_open_requests",
+            "Requests that are being answered.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
-        self.registry.register(_Indexes(indexes))
+        self._indexes = _Indexes(indexes)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; `route` is the pattern of its path, of which there are few."""
@@ -72,8 +79,14 @@ class Metrics:
                 self.changed.labels(index, kind).inc(count)
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format."""
-        return generate_latest(self.registry)
+        """Return everything in Prometheus' text format, the figures of all processes together."""
+        told = self.registry
+        if SHARED_FIGURES in os.environ:
+            told = CollectorRegistry()
+            MultiProcessCollector(told)
+        alone = CollectorRegistry()
+        alone.register(self._indexes)
+        return generate_latest(told) + generate_latest(alone)
 
 
 class _Indexes(Collector):
