@@ -294,21 +294,22 @@ class Index:
                 kinds.setdefault(name, []).append(kind)
         return {name: common_type(found) for name, found in kinds.items()}
 
-    def matching(self, where: str) -> Mask:
+    def matching(self, where: str, seconds: float | None = None) -> Mask:
         """Return which documents a filter such as ``year >= 2020`` holds for, shape (number_bound,).
 
         Give it to `search` as `allowed`. The last filters' answers are remembered; don't write to
-        what is returned.
+        what is returned. `seconds` is how long each segment may take, None for
+        `lsr.index.filters.MOST_SECONDS`.
 
         Raises:
-            IndexProblem: for a mistake in the filter; see `lsr.index.filters`.
+            FilterProblem: for a mistake in the filter; see `lsr.index.filters`.
         """
         found = self._answers.get(where)
         if found is None:
             from lsr.index.filters import Filter
 
             condition = Filter.parse(where, self.fields)
-            parts = [s.store.matching(condition, s.postings.document_count) for s in self._segments]
+            parts = [s.store.matching(condition, s.postings.document_count, seconds) for s in self._segments]
             found = np.concatenate([*parts, np.empty(0, np.bool_)])
             found.flags.writeable = False
             if len(self._answers) >= _FILTERS_REMEMBERED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,18 +94,34 @@ class Searcher:
                 self.index.close()
                 self.index = newer
 
+    def newest(self) -> Searcher:
+        """Return a searcher of the newest snapshot: this one where nothing changed, otherwise a new one.
+
+        Searches under way with the old one go on; each is closed on its own.
+        """
+        newer = self.index.refresh()
+        if newer is self.index:
+            return self
+        other = copy.copy(self)
+        other.index = newer
+        if newer.encoder_folder != self.index.encoder_folder:
+            try:
+                other.encoder = other._load_encoder()
+            except BaseException:
+                other.index.close()
+                raise
+        return other
+
     def refresh(self) -> bool:
         """Go on with the newest snapshot of the index; return whether there was a newer one.
 
         Not while another thread searches with this searcher: the old snapshot is closed.
         """
-        newer = self.index.refresh()
-        if newer is self.index:
+        newer = self.newest()
+        if newer is self:
             return False
-        old, self.index = self.index, newer
+        old, self.index, self.encoder = self.index, newer.index, newer.encoder
         old.close()
-        if newer.encoder_folder != old.encoder_folder:
-            self.encoder = self._load_encoder()
         return True
 
     def _check_same(self, encoder: str | Path | Encoder, options: EncoderOptions) -> None:
