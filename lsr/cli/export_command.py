@@ -80,11 +80,11 @@ def run(args: argparse.Namespace) -> int:
     from lsr.cli.progress import progress
     from lsr.encoders.options import EncoderOptions
     from lsr.export import export_index, load_into_engine
-    from lsr.index import Index
+    from lsr.index import open_index
 
     if args.url and (args.queries or args.idf):
         raise UserError("--queries and --idf are written to files; name a folder with -o instead of --url.")
-    with Index(args.index) as index:
+    with open_index(args.index) as index:
         total = index.document_count
     with progress("Exporting", total, quiet=args.quiet or args.json) as bar:
         if args.url:

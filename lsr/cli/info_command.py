@@ -33,9 +33,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts of an index."""
-    from lsr.index import Index
+    from lsr.index import open_index
 
-    with Index(args.index) as index:
+    with open_index(args.index) as index:
         facts = _facts(index)
         if args.verify:
             start = time.perf_counter()

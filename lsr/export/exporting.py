@@ -15,7 +15,7 @@ from lsr.errors import UserError
 from lsr.export.engine import Engine, check_collection_name, collection_name, engine_for
 from lsr.export.query_side import write_query_side
 from lsr.export.source import ExportSource
-from lsr.index import Index
+from lsr.index import open_index
 from lsr.retrieval.searcher import Searcher
 from lsr.whole_folder import written_whole
 
@@ -98,7 +98,7 @@ def load_into_engine(
     from lsr.export.live import live_engine
 
     start = time.perf_counter()
-    with Index(index) as opened:
+    with open_index(index) as opened:
         source = ExportSource(opened, load_query_encoder(opened.encoder_folder), store_texts, progress)
         target = _target(source, engine, collection)
         with live_engine(target, url) as live:

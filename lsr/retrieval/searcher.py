@@ -19,7 +19,7 @@ from lsr.encoders.external import vectors_to_rows
 from lsr.encoders.loading import load_query_encoder
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
-from lsr.index import Hits, Index
+from lsr.index import Hits, open_index
 from lsr.index.planner import Algorithm
 
 
@@ -74,7 +74,7 @@ class Searcher:
         options: EncoderOptions | None = None,
         threads: int = 1,
     ) -> None:
-        self.index = Index(folder)
+        self.index = open_index(folder)
         self.threads = threads
         self._options = options or EncoderOptions()
         if encoder is not None:
