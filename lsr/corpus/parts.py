@@ -135,6 +135,22 @@ def number_lines(parts: Sequence[SourcePart], counts: Sequence[int]) -> list[Sou
     return numbered
 
 
+def state_of(source: str | Path) -> tuple[int, int, int]:
+    """Return the number, the bytes and the newest change (in ns) of a source's files; zeros for none.
+
+    Another corpus under the same name is told by them.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        file = beir_corpus(path)
+        files = prose.list_files(path)[0] if file is None else [file]
+    else:
+        files = [path] if path.is_file() else []
+    states = [file.stat() for file in files]
+    newest = max((state.st_mtime_ns for state in states), default=0)
+    return len(states), sum(state.st_size for state in states), newest
+
+
 def read_part(part: SourcePart, options: ReadOptions, report: ReadReport) -> Iterator[Document]:
     """Yield the documents of a part; raises and counts as `read_corpus` does."""
     if part.kind in ("source", "here"):
