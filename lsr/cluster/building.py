@@ -31,7 +31,7 @@ from lsr.cluster.planning import Run, plan_batches, plan_runs, plan_shards
 from lsr.cluster.reading import Chunk, CountStage, ReadStage
 from lsr.cluster.repeats import Masks, drop, find_repeats
 from lsr.cluster.shards import QUERY_SIDE, VOCABULARY, Shard, ShardStage, common_vocabulary, shard_manifests
-from lsr.cluster.work_folder import WorkFolder, read_json, write_json
+from lsr.cluster.work_folder import JOB, WorkFolder, read_json, write_json
 from lsr.corpus import ReadOptions, ReadReport
 from lsr.corpus.parts import divide_corpus, number_lines, state_of
 from lsr.corpus.report import EXAMPLES_KEPT
@@ -130,6 +130,7 @@ class _Job:
         self._check_target()
         folder = WorkFolder(self.folder.absolute(), self._description(), resume=resume)
         keep = resume
+        self.executor.witness = str(folder.path / JOB)
         try:
             report = self._build(folder.path, start)
             keep = False

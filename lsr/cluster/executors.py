@@ -22,8 +22,12 @@ class Stage(Protocol):
 class Executor(Protocol):
     """Runs steps."""
 
-    workers: int
-    """How many pieces of a step are done at once."""
+    witness: str | None
+    """A file that every worker must see, once it is set: the job's files lie beside it."""
+
+    @property
+    def workers(self) -> int:
+        """How many pieces of a step are done at once."""
 
     def run(self, stage: Stage, pieces: Sequence[Any], *, models: bool = False) -> Iterator[tuple[int, Any]]:
         """Do all pieces and yield the number and the result of each as it is done, in any order.
@@ -40,6 +44,7 @@ class LocalExecutor:
     """Does one piece after the other in this process."""
 
     workers = 1
+    witness: str | None = None
 
     def run(self, stage: Stage, pieces: Sequence[Any], *, models: bool = False) -> Iterator[tuple[int, Any]]:
         """Yield the results in order."""

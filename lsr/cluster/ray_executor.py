@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ from lsr.errors import UserError
 MOST_TRIES = 6
 # Seconds between looks at the cluster while nothing happens.
 _PATIENCE = 2.0
+# Seconds that a cluster may take to answer.
+_SECONDS = 10.0
 
 
 class _Worker:
@@ -31,14 +34,14 @@ class _Worker:
     def __init__(self) -> None:
         self._work: Work | None = None
 
-    def open(self, stage: Stage, version: str, witness: str) -> None:
+    def open(self, stage: Stage, version: str, witness: str | None) -> None:
         """Open a step, if this machine has the same program and sees the job's files."""
         if lsr.__version__ != version:
             raise UserError(
                 f"a machine of the cluster has lsr {lsr.__version__}, and the job was started with {version}; "
                 "install the same version on all of them."
             )
-        if not Path(witness).exists():
+        if witness is not None and not Path(witness).exists():
             raise UserError(
                 f"a machine of the cluster does not see {Path(witness).parent}; put the index (-o) on storage that all "
                 "machines have under the same name."
@@ -58,22 +61,21 @@ class RayExecutor:
         address: ``HOST:PORT`` of the cluster's head, ``ray://HOST:PORT``, ``auto`` for the one this
             machine belongs to, or ``local`` for one that is started on this machine and ends with the
             job.
-        witness: a file that all machines must see.
         processors: of a worker.
 
     Raises:
         UserError: where Ray is not installed, or no cluster answers.
     """
 
-    def __init__(self, address: str, witness: Path, *, processors: int = 1) -> None:
+    def __init__(self, address: str, *, processors: int = 1) -> None:
         try:
             self._ray = importlib.import_module("ray")
         except ImportError:
             raise UserError(
                 "--ray needs Ray, which is not installed; run: pip install 'lsr-search[ray]'"
             ) from None
-        self._witness = str(witness)
         self._processors = processors
+        self.witness: str | None = None
         self.lost = 0
         """Workers that were lost while they had something to do."""
         self._connect(address)
@@ -83,6 +85,7 @@ class RayExecutor:
         self._own = not ray.is_initialized()
         if not self._own:
             return
+        self._check_answers(address)
         # Workers' output would be mixed into the command's.
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "lsr"}
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -96,6 +99,20 @@ class RayExecutor:
             raise UserError(
                 f"--ray {address}: no Ray cluster answers there ({reason}); start one with ray start --head, or take "
                 "--ray local."
+            ) from None
+
+    @staticmethod
+    def _check_answers(address: str) -> None:
+        """Refuse an address where nobody listens; Ray itself would try for many minutes."""
+        host, colon, port = address.removeprefix("ray://").rpartition(":")
+        if not colon or not port.isdigit():
+            return
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
+        except OSError as error:
+            raise UserError(
+                f"--ray {address}: no Ray cluster answers there ({error.strerror or error}); start one with ray start "
+                "--head, or take --ray local."
             ) from None
 
     @property
@@ -181,7 +198,7 @@ class _Pool:
         wanted = min(self._executor._room(models=self._models), len(self._waiting) + doing)
         for _ in range(wanted - workers):
             worker = self._actor.remote()
-            opening = worker.open.remote(self._stage, lsr.__version__, self._executor._witness)
+            opening = worker.open.remote(self._stage, lsr.__version__, self._executor.witness)
             self._running[opening] = (worker, None)
 
     def _taken(self, reference: Any, number: int | None) -> Any:

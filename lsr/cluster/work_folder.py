@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lsr.errors import UserError
 
-_JOB = "job.json"
+JOB = "job.json"
 _LOCK = "lock"
 
 
@@ -70,13 +70,13 @@ class WorkFolder:
 
     def _check_job(self, index: Path, job: dict[str, Any]) -> None:
         try:
-            earlier = json.loads((self.path / _JOB).read_text(encoding="utf-8"))
+            earlier = json.loads((self.path / JOB).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            write_json(self.path / _JOB, job)
+            write_json(self.path / JOB, job)
             return
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{self.path / _JOB} cannot be read ({error}); delete {self.path} to start anew."
+                f"{self.path / JOB} cannot be read ({error}); delete {self.path} to start anew."
             ) from None
         if earlier != job:
             other = [name for name in job if not isinstance(earlier, dict) or earlier.get(name) != job[name]]

@@ -34,6 +34,8 @@ WORDS = [
 class Shuffled:
     """Does pieces in this process, in another order than they come, some of them twice."""
 
+    witness: str | None = None
+
     def __init__(self, workers: int = 3, fail_at: int | None = None) -> None:
         self.workers = workers
         self.fail_at = fail_at
