@@ -9,6 +9,8 @@ from typing import NamedTuple
 from lsr.encoders.base import TermSpan
 
 WIDTH = 240
+# Not printable, but what is written with them (Persian, Hindi, families of emoji) falls apart without.
+_JOINERS = "\u200c\u200d"
 
 
 class Snippet(NamedTuple):
@@ -80,7 +82,7 @@ def _one_line(text: str, marks: list[tuple[int, int]], cut_before: bool, cut_aft
     space = True
     for place, character in enumerate(text):
         moved[place] = length
-        if character.isspace() or not character.isprintable():
+        if character.isspace() or not (character.isprintable() or character in _JOINERS):
             if not space:
                 pieces.append(" ")
                 length += 1
