@@ -56,8 +56,8 @@ def create_app(indexes: Mapping[str, ServedIndex], settings: Settings | None = N
         redirect_slashes=False,
     )
     app.state.service = service
+    app.include_router(reading_routes(service))  # Routes are tried in turn: the busiest come first.
     app.include_router(upkeep_routes(service))
-    app.include_router(reading_routes(service))
     app.include_router(writing_routes(service))
     if settings.page:
         app.include_router(page_routes())

@@ -26,8 +26,8 @@ def test_a_search_returns_what_the_library_returns(client: TestClient, folder: P
         (hit.id, hit.score, hit.title) for hit in expected
     ]
     assert results[0]["metadata"] == {"year": 2020}
-    assert results[0]["snippet"] == expected[0].text
-    assert set(results[0]) == {"id", "score", "title", "snippet", "metadata"}
+    assert results[0]["text"] == expected[0].text
+    assert set(results[0]) == {"id", "score", "title", "text", "metadata"}
     assert answer.json()["documents"] == 3
     assert answer.json()["missing_shards"] == []
     in_address = client.get(f"{NOTES}/search", params={"q": "electricity from panels", "k": 2})
