@@ -68,6 +68,7 @@ def serve() -> Serve:
                 lifespan="on",
                 log_config=None,
                 timeout_graceful_shutdown=5,
+                timeout_keep_alive=1,
             )
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

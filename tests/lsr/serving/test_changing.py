@@ -61,7 +61,13 @@ def test_a_life_of_changes(client: TestClient, writing: dict[str, str], folder: 
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "told"),
     [
-        ("POST", DOCUMENTS, new("tide", "wind"), 409, "documents[1]: the id 'wind' is in the index notes already"),
+        (
+            "POST",
+            DOCUMENTS,
+            new("tide", "wind"),
+            409,
+            "documents[1]: the id 'wind' is in the index notes already",
+        ),
         ("POST", DOCUMENTS, new("tide", "tide"), 422, "documents[1]: the id 'tide' occurs twice"),
         ("POST", DOCUMENTS, {"documents": []}, 422, "documents: "),
         ("POST", DOCUMENTS, new(*map(str, range(21))), 422, "at most 20 items"),
@@ -104,7 +110,15 @@ def test_ids_that_may_be_missing(client: TestClient, writing: dict[str, str]) ->
 
 
 def test_metadata_stays_as_it_was_sent(client: TestClient, writing: dict[str, str]) -> None:
-    metadata = {"year": 2024, "big": 1 << 80, "share": 0.5, "open": True, "none": None, "tags": ["a", 1], "o'r": "ä\0"}
+    metadata = {
+        "year": 2024,
+        "big": 1 << 80,
+        "share": 0.5,
+        "open": True,
+        "none": None,
+        "tags": ["a", 1],
+        "o'r": "ä\0",
+    }
     body = {"documents": [{"id": "x", "text": "odd bread", "metadata": metadata}]}
     assert client.post(DOCUMENTS, json=body, headers=writing).status_code == 200
     stored = client.get(DOCUMENTS, params={"id": "x"}).json()["documents"][0]["metadata"]
@@ -131,7 +145,9 @@ def test_changes_of_other_processes_are_found_by_the_next_search(client: TestCli
     assert found(client, "electricity") == {"z"}
 
 
-def test_another_writer_is_waited_for_a_while(client: TestClient, writing: dict[str, str], folder: Path) -> None:
+def test_another_writer_is_waited_for_a_while(
+    client: TestClient, writing: dict[str, str], folder: Path
+) -> None:
     with IndexEditor(folder):
         answer = client.post(DOCUMENTS, json=new("x"), headers=writing)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
@@ -176,7 +192,9 @@ def test_an_index_that_is_gone_is_not_ready(client: TestClient, folder: Path) ->
 def test_vectors_from_elsewhere(tmp_path: Path, writing: dict[str, str]) -> None:
     folder = tmp_path / "vectors.index"
     lsr.build_index([Document("a", "", vector={"sun": 2.0, "roof": 1.0})], folder)
-    app = create_app({"v": LocalIndex(folder, "v")}, Settings(keys=Keys(write=[writing["Authorization"][7:]])))
+    app = create_app(
+        {"v": LocalIndex(folder, "v")}, Settings(keys=Keys(write=[writing["Authorization"][7:]]))
+    )
     with TestClient(app, raise_server_exceptions=False) as client:
         body = {"documents": [{"id": "b", "vector": {"sun": 1.5, "moon": 3}, "text": "kept"}]}
         assert client.post("/v1/indexes/v/documents", json=body, headers=writing).json()["added"] == 1
