@@ -16,6 +16,7 @@ import lsr
 from lsr.serving.describing import describe
 from lsr.serving.gate import Gate, problem_response, refusal_response
 from lsr.serving.interface import Refusal, ServedIndex
+from lsr.serving.page_routes import page_routes
 from lsr.serving.reading_routes import reading_routes
 from lsr.serving.service import Service
 from lsr.serving.settings import Settings
@@ -55,9 +56,11 @@ def create_app(indexes: Mapping[str, ServedIndex], settings: Settings | None = N
         redirect_slashes=False,
     )
     app.state.service = service
+    app.include_router(reading_routes(service))  # Routes are tried in turn: the busiest come first.
     app.include_router(upkeep_routes(service))
-    app.include_router(reading_routes(service))
     app.include_router(writing_routes(service))
+    if settings.page:
+        app.include_router(page_routes())
     app.add_middleware(Gate, settings=settings, metrics=service.metrics)
     describe(app, service.forms)
 

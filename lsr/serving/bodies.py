@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from lsr.serving.interface import Include, IndexInfo, Result, ServedDocument, Side, TermWeight
 from lsr.serving.settings import Limits
 
-_INCLUDED: list[Include] = ["title", "snippet", "metadata"]
+_INCLUDED: list[Include] = ["title", "text", "metadata"]
 # Weights stay far enough below float32's end that no sum of products leaves it.
 Weight = Annotated[float, Field(ge=0, le=1e9)]
 Id = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[^\x00\t\n\r]+$")]
 Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
-Scalar = bool | int | float | str | None
+Scalar = bool | int | float | str
 
 
 class Body(BaseModel):
@@ -75,7 +75,7 @@ class Encode(Body):
 
 
 class NewDocument(Body):
-    """A document to be added. `metadata` becomes fields: values are scalars, or lists of them.
+    """A document to be added. `metadata` becomes fields: values are scalars, or lists of them; null is none.
 
     `vector` holds term weights, for indexes of vectors that were made elsewhere.
     """
@@ -83,7 +83,7 @@ class NewDocument(Body):
     id: Id
     title: str = ""
     text: str = ""
-    metadata: dict[Name, Scalar | list[Scalar]] = {}
+    metadata: dict[Name, Scalar | list[Scalar] | None] = {}
     vector: dict[str, Weight] | None = None
 
 

@@ -78,7 +78,9 @@ class Gate:
                 status = message["status"]
                 headers = message["headers"] = list(message.get("headers", ()))
                 headers += _HEADERS
-                if not any(name == b"content-security-policy" for name, _ in headers):
+                if not any(
+                    name == b"content-security-policy" for name, _ in headers
+                ):  # The page has its own.
                     headers += _DATA_HEADERS
             await send(message)
 

@@ -65,7 +65,7 @@ class SearchOptions:
 
     k: int = 10
     where: str | None = None
-    include: frozenset[Include] = frozenset(("title", "snippet", "metadata"))
+    include: frozenset[Include] = frozenset(("title", "text", "metadata"))
     seconds: float = 30.0
 
 

@@ -134,7 +134,7 @@ class LocalIndex:
             hits = searcher.index.search(weights, options.k, threads=self._threads, allowed=allowed)
             searched = time.perf_counter()
             results = [
-                self._results(searcher, query, weights[[row]], one, options)
+                self._results(searcher, query, weights, row, one, options)
                 for row, (query, one) in enumerate(zip(queries, hits, strict=True))
             ]
             return Answer(results, searcher.index.document_count, encoded - start, searched - encoded)
@@ -215,8 +215,15 @@ class LocalIndex:
             raise Refusal(str(error)) from None
 
     def _results(
-        self, searcher: Searcher, query: Query, weights: sparse.csr_array, hits: Hits, options: SearchOptions
+        self,
+        searcher: Searcher,
+        query: Query,
+        weights: sparse.csr_array,
+        row: int,
+        hits: Hits,
+        options: SearchOptions,
     ) -> list[Result]:
+        """Return what one query found; its weights are a row of all."""
         include = options.include
         scores = hits.scores.tolist()
         if not include:
@@ -225,7 +232,8 @@ class LocalIndex:
         documents = searcher.index.documents(hits.documents)
         explainer = None
         if include & {"snippet", "marks", "terms"}:
-            explainer = Explainer(searcher, query.text, weights, self._cache)
+            own = weights if weights.shape[0] == 1 else weights[[row]]
+            explainer = Explainer(searcher, query.text, own, self._cache)
         results = []
         for document, score in zip(documents, scores, strict=True):
             result = Result(document.id, score)

@@ -8,6 +8,8 @@ is told 408 and hung up on; one that does not take its answer is hung up on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -16,6 +18,16 @@ from lsr.serving.settings import Limits
 
 # A client that takes its answer slower than this, in bytes a second, is held to be stalling.
 _LEAST_RATE = 16_384
+
+
+def _held_by_system(descriptor: int) -> int:
+    """Return the bytes that the system holds for a connection, 0 where it does not tell."""
+    if sys.platform == "win32":
+        return 0
+    import fcntl
+    import termios
+
+    return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -128,16 +140,32 @@ class GuardedProtocol(HttpToolsProtocol):
         self._leave()
 
     def _leave(self) -> None:
-        """Hang up if what is written so far is not taken in time."""
-        left = self.transport.get_write_buffer_size()
-        if self._leaving is not None:
-            self._leaving.cancel()
-        self._leaving = self.loop.call_later(self._limits.stall_seconds + left / _LEAST_RATE, self._left)
+        """Begin to watch that what is written is taken."""
+        if self._leaving is None:
+            self._watch()
 
-    def _left(self) -> None:
+    def _watch(self) -> None:
+        self._leaving = self.loop.call_later(self._limits.stall_seconds, self._watched, self._untaken())
+
+    def _watched(self, before: int) -> None:
+        """Hang up on a client that took too little since the last look."""
         self._leaving = None
-        if self.transport.get_write_buffer_size():
+        if not self.transport.get_write_buffer_size():
+            return
+        if before - self._untaken() < _LEAST_RATE * self._limits.stall_seconds:
             self.transport.abort()
+        else:
+            self._watch()
+
+    def _untaken(self) -> int:
+        """Return the bytes that are written and not yet with the client.
+
+        The system holds some megabytes and takes more only when a good part of them has gone.
+        """
+        held = 0
+        with contextlib.suppress(OSError):
+            held = _held_by_system(self.transport.get_extra_info("socket").fileno())
+        return self.transport.get_write_buffer_size() + held
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import signal
 import socket
@@ -81,10 +82,18 @@ def open_indexes(job: Job) -> dict[str, LocalIndex]:
 def application(job: Job) -> FastAPI:
     """Return the application of a job; each process makes its own."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_stop_after, args=(parent,), name="lsr-parent", daemon=True).start()
     app = create_app(open_indexes(job), job.settings)
     # Until compiled search is loaded, queries are answered without it.
     threading.Thread(target=warming.wait, name="lsr-warm").start()
     return app
+
+
+def _stop_after(parent: Any) -> None:
+    """Stop this process in an orderly way when the one that started it has died, however it died."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def listen(host: str, port: int) -> socket.socket:

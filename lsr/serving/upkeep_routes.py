@@ -31,7 +31,7 @@ def upkeep_routes(service: Service) -> APIRouter:
 
     @routes.get(
         "/metrics",
-        dependencies=[Depends(service.may_read)],
+        dependencies=[Depends(service.may_read)] if service.settings.keys.reading_needs_key else [],
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems()},
         response_class=Response,
         summary="Figures for Prometheus",
