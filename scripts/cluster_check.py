@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--kill", type=int, default=1, help="nodes to kill while documents are encoded")
+    parser.add_argument("--after", type=float, default=0.5, help="seconds of encoding before the first dies")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     target = args.work / "sharded.index"
@@ -99,7 +100,7 @@ def main() -> None:
         while not done.is_set() and len(killed) < args.kill:
             # Chunks are there and the first run is being encoded, or some are done.
             if list(folder.glob("chunk-*.parquet")) and (folder / "workers.json").exists():
-                time.sleep(5 if args.encoder else 0.5)
+                time.sleep(args.after)
                 finished = len(list(folder.glob("run-*.json")))
                 node = nodes.pop()
                 cluster.remove_node(node, allow_graceful=False)

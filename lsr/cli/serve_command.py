@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,8 @@ examples:
   lsr serve papers.index old=archive/p.index     two indexes; the second is called "old"
   {WRITE_KEYS}=$(openssl rand -hex 32) lsr serve notes.index     whoever has the key may change the index
   lsr serve notes.index --host 0.0.0.0 --read-keys keys.txt     for other machines, with keys
+
+  lsr serve /shared/papers.index --ray head:6379     a sharded index, its shards on a Ray cluster
 
 search from a shell:
   curl "http://127.0.0.1:8080/v1/indexes/notes/search?q=battery+life&k=3"
@@ -123,6 +127,27 @@ def add_parser(subparsers: Any) -> None:
     computing.add_argument(
         "--no-sync", action="store_true", help="changes do not wait for the disk to confirm them"
     )
+    cluster = parser.add_argument_group("several machines")
+    cluster.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="serve the shards of sharded indexes (lsr index --ray) on a Ray cluster: HOST:PORT of its head, auto, or "
+        "local; --host and --port are those of its machines",
+    )
+    cluster.add_argument(
+        "--replicas",
+        type=positive_int,
+        default=2,
+        metavar="N",
+        help="with --ray: of each shard, and of the HTTP service (default: 2)",
+    )
+    cluster.add_argument(
+        "--shard-timeout",
+        type=positive_int,
+        default=5,
+        metavar="SECONDS",
+        help="with --ray: a shard that has not answered by then is left out, and the answer says so (default: 5)",
+    )
     parser.add_argument("--log-requests", action="store_true", help="print a line for each request")
     parser.add_argument("--quiet", action="store_true", help="print nothing but failures")
     parser.set_defaults(run=run)
@@ -141,6 +166,8 @@ def run(args: argparse.Namespace) -> int:
     from lsr.serving.running import listen, open_indexes, serve
 
     job = _job(args, folders)
+    if args.ray is not None:
+        return _run_on_cluster(args, job)
     # What is wrong with an index shows before anything is served.
     documents = {}
     for name, index in open_indexes(job).items():
@@ -150,6 +177,41 @@ def run(args: argparse.Namespace) -> int:
         if not args.quiet:
             _greet(args, job, documents, listening.getsockname()[1])
         serve(job, listening, args.workers)
+    if not args.quiet:
+        print("Stopped.", file=sys.stderr)
+    return 0
+
+
+def _run_on_cluster(args: argparse.Namespace, job: Job) -> int:
+    """Serve on a Ray cluster until told to stop."""
+    from lsr.cluster.connection import connect
+    from lsr.cluster.ray_serving import ClusterJob, serving_on_cluster
+    from lsr.index import open_index
+
+    documents = {}
+    for name, folder in job.folders.items():
+        with open_index(folder) as index:
+            documents[name] = index.document_count
+    connect(args.ray)
+    cluster_job = ClusterJob(
+        folders={name: str(Path(folder).absolute()) for name, folder in job.folders.items()},
+        settings=job.settings,
+        options=job.options,
+        host=args.host,
+        port=args.port,
+        replicas=args.replicas,
+        threads=args.threads or 1,
+        shard_seconds=args.shard_timeout,
+    )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    if not args.quiet:
+        print("Starting the shards on the cluster.", file=sys.stderr)
+    with serving_on_cluster(cluster_job):
+        if not args.quiet:
+            _greet(args, job, documents, args.port)
+        stop.wait()
     if not args.quiet:
         print("Stopped.", file=sys.stderr)
     return 0

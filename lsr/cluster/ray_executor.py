@@ -6,9 +6,6 @@ although other actors are free.
 
 from __future__ import annotations
 
-import importlib
-import os
-import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 import lsr
+from lsr.cluster.connection import connect
 from lsr.cluster.executors import Stage, Work
 from lsr.errors import UserError
 
@@ -24,8 +22,6 @@ from lsr.errors import UserError
 MOST_TRIES = 6
 # Seconds between looks at the cluster while nothing happens.
 _PATIENCE = 2.0
-# Seconds that a cluster may take to answer.
-_SECONDS = 10.0
 
 
 class _Worker:
@@ -68,52 +64,11 @@ class RayExecutor:
     """
 
     def __init__(self, address: str, *, processors: int = 1) -> None:
-        try:
-            self._ray = importlib.import_module("ray")
-        except ImportError:
-            raise UserError(
-                "--ray needs Ray, which is not installed; run: pip install 'lsr-search[ray]'"
-            ) from None
         self._processors = processors
         self.witness: str | None = None
         self.lost = 0
         """Workers that were lost while they had something to do."""
-        self._connect(address)
-
-    def _connect(self, address: str) -> None:
-        ray = self._ray
-        self._own = not ray.is_initialized()
-        if not self._own:
-            return
-        self._check_answers(address)
-        # Workers' output would be mixed into the command's.
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "lsr"}
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        try:
-            if address == "local":
-                ray.init(address="local", include_dashboard=False, **options)
-            else:
-                ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(
-                f"--ray {address}: no Ray cluster answers there ({reason}); start one with ray start --head, or take "
-                "--ray local."
-            ) from None
-
-    @staticmethod
-    def _check_answers(address: str) -> None:
-        """Refuse an address where nobody listens; Ray itself would try for many minutes."""
-        host, colon, port = address.removeprefix("ray://").rpartition(":")
-        if not colon or not port.isdigit():
-            return
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
-        except OSError as error:
-            raise UserError(
-                f"--ray {address}: no Ray cluster answers there ({error.strerror or error}); start one with ray start "
-                "--head, or take --ray local."
-            ) from None
+        self._ray, self._own = connect(address)
 
     @property
     def workers(self) -> int:

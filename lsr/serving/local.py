@@ -130,14 +130,21 @@ class LocalIndex:
             start = time.perf_counter()
             weights = self._weights(searcher, queries)
             encoded = time.perf_counter()
-            allowed = self._allowed(searcher.index, options)
-            hits = searcher.index.search(weights, options.k, threads=self._threads, allowed=allowed)
+            hits, missing = self._find(searcher, weights, options)
             searched = time.perf_counter()
             results = [
                 self._results(searcher, query, weights, row, one, options)
                 for row, (query, one) in enumerate(zip(queries, hits, strict=True))
             ]
-            return Answer(results, searcher.index.document_count, encoded - start, searched - encoded)
+            count = searcher.index.document_count
+            return Answer(results, count, encoded - start, searched - encoded, missing)
+
+    def _find(
+        self, searcher: Searcher, weights: sparse.csr_array, options: SearchOptions
+    ) -> tuple[list[Hits], list[str]]:
+        """Return the best documents of each query, and the parts of the index that were not searched."""
+        allowed = self._allowed(searcher.index, options)
+        return searcher.index.search(weights, options.k, threads=self._threads, allowed=allowed), []
 
     def explain(self, query: Query, document_id: str) -> Explanation:
         """Return what each term of a query earns one document."""
