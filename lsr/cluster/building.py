@@ -18,32 +18,25 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from lsr.cluster.chunks import read_chunk
-from lsr.cluster.encoding import Documents, EncodeStage
+from lsr.cluster.encoding import Documents, EncodeStage, run_file
 from lsr.cluster.executors import Executor
+from lsr.cluster.gathering import drop_repeats, read_chunks
 from lsr.cluster.planning import Run, plan_batches, plan_runs, plan_shards
-from lsr.cluster.reading import Chunk, CountStage, ReadStage
-from lsr.cluster.repeats import Masks, drop, find_repeats
-from lsr.cluster.shards import QUERY_SIDE, VOCABULARY, Shard, ShardStage, common_vocabulary, shard_manifests
+from lsr.cluster.putting import put_in_place
+from lsr.cluster.shards import QUERY_SIDE, VOCABULARY, Shard, ShardStage, common_vocabulary
 from lsr.cluster.work_folder import JOB, WorkFolder, read_json, write_json
 from lsr.corpus import ReadOptions, ReadReport
-from lsr.corpus.parts import divide_corpus, number_lines, state_of
-from lsr.corpus.report import EXAMPLES_KEPT
+from lsr.corpus.parts import state_of
 from lsr.encoders.base import Encoder
 from lsr.encoders.external import EXTERNAL, ExternalEncoder
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
-from lsr.index import IndexProblem, ShardedIndex
-from lsr.index.files import synchronise
+from lsr.index import IndexProblem
 from lsr.index.grid import ImpactBits
 from lsr.index.manifest import SHARDS, Manifest
-from lsr.index.sharded import ShardList
 from lsr.retrieval.build import BuildReport, choose_encoder
 
 # A shard of more documents than this is more than one machine's page cache is likely to hold.
@@ -166,9 +159,14 @@ class _Job:
         }
 
     def _build(self, work: Path, start: float) -> BuildReport:
-        chunks, with_vectors = self._read(work)
-        dropped, same_text = self._drop_repeats(work, chunks)
+        chunks, with_vectors = read_chunks(
+            self.corpus, work, self.executor, self.read_options, self.read_report, self.deduplicate == "text"
+        )
+        dropped, same_text = drop_repeats(
+            chunks, work, self.executor, self.read_options, self.read_report, self.deduplicate == "text"
+        )
         encoder = choose_encoder(self.encoder_name, with_vectors, self.options)
+        self._check_encoder(work, encoder)
         documents = Documents(str(work), tuple(chunks), dropped)
         batches = plan_batches(work, chunks, dropped)
         count = int(batches[-1])
@@ -176,6 +174,7 @@ class _Job:
             raise UserError("The corpus holds no documents; name a file or folder that does.")
         runs = plan_runs(chunks, dropped, batches, self._workers(work))
         before = time.perf_counter()
+        resumed = sum(run.documents for run in runs if run_file(work, run.number).exists())
         encoded = self._encode(documents, runs, encoder, with_vectors)
         encode_seconds = time.perf_counter() - before
         manifests = self._build_shards(work, documents, runs, encoder, encoded, with_vectors)
@@ -197,80 +196,11 @@ class _Job:
             cut_documents=sum(run["cut"] for run in encoded),
             bad_documents=self.read_report.bad,
             same_text=same_text,
-            resumed_documents=0,
+            resumed_documents=resumed,
             impact_bits=self.bits,
             largest_error=max(q["largest_error"] for q, _ in stated),
             relative_error=errors / total if total else 0.0,
             shards=len(manifests),
-        )
-
-    # Reading
-
-    def _read(self, work: Path) -> tuple[list[Chunk], bool]:
-        """Read the corpus into chunks; return them, and whether documents bring their weights."""
-        parts = divide_corpus(self.corpus)
-        here = os.getcwd()
-        if any(part.kind == "lines" and part.start for part in parts):
-            counts = dict(self.executor.run(CountStage(here), parts))
-            parts = number_lines(parts, [counts[number] for number in range(len(parts))])
-        stage = ReadStage(str(work), here, self.read_options, self.deduplicate == "text")
-        done: dict[int, dict[str, Any]] = {}
-        spread = [(number, part) for number, part in enumerate(parts) if part.kind != "here"]
-        for place, result in self.executor.run(stage, spread):
-            done[spread[place][0]] = result
-        for number, part in enumerate(parts):
-            if part.kind == "here":
-                done[number] = stage.read(number, part)
-        report = self.read_report
-        chunks: list[Chunk] = []
-        flags = []
-        for number in range(len(parts)):
-            result = done[number]
-            chunks += [Chunk(*chunk) for chunk in result["chunks"]]
-            report.bad += result["bad"]
-            report.bad_examples += result["bad_examples"][: EXAMPLES_KEPT - len(report.bad_examples)]
-            report.passed_over += result["passed_over"]
-            report.bytes_read += result["bytes"]
-            if result["first_has_vector"] is not None:
-                flags.append(bool(result["first_has_vector"]))
-        report.documents += sum(chunk.documents for chunk in chunks)
-        if not flags:
-            raise UserError("The corpus holds no documents; name a file or folder that does.")
-        return chunks, flags[0]
-
-    def _drop_repeats(self, work: Path, chunks: list[Chunk]) -> tuple[Masks, int]:
-        """Return which documents are left out, and how many of them for their text."""
-        dropped: Masks = {}
-        if self.read_options.skip_bad:
-            repeats = find_repeats(self.executor, work, chunks, "ids", dropped)
-            for chunk, row in repeats.tolist():
-                self._refuse(work, chunks[chunk], row)
-            drop(dropped, repeats, chunks)
-        same_text = 0
-        if self.deduplicate == "text":
-            repeats = find_repeats(self.executor, work, chunks, "texts", dropped)
-            same_text = len(repeats)
-            drop(dropped, repeats, chunks)
-        if not self.read_options.skip_bad:
-            repeats = find_repeats(self.executor, work, chunks, "ids", dropped)
-            if len(repeats):
-                self._refuse(work, chunks[repeats[0, 0]], int(repeats[0, 1]))
-        return dropped, same_text
-
-    def _refuse(self, work: Path, chunk: Chunk, row: int) -> None:
-        """Count a document whose id an earlier one has, or raise."""
-        report = self.read_report
-        if self.read_options.skip_bad and len(report.bad_examples) >= EXAMPLES_KEPT:
-            report.bad += 1
-            return
-        (document,) = read_chunk(work / f"{chunk.stem}.parquet", np.array([row]))
-        if self.read_options.skip_bad:
-            where = document.location or document.id
-            report.bad_document(where, f"the id {document.id!r} occurs twice", skip=True)
-            return
-        where = f"{document.location}: " if document.location else ""
-        raise IndexProblem(
-            f"{where}the document id {document.id!r} occurs twice; give every document an id of its own."
         )
 
     # Encoding
@@ -347,9 +277,21 @@ class _Job:
         )
         for _ in self.executor.run(stage, shards):
             pass
-        manifests = list(shard_manifests(target, shards))
-        self._publish(target, shards)
+        manifests = [Manifest.read(target / shard.name) for shard in shards]
+        put_in_place(target, self.folder, [shard.name for shard in shards], durable=self.durable)
         return manifests
+
+    def _check_encoder(self, work: Path, encoder: Encoder) -> None:
+        """Refuse to go on with another encoder than what is encoded was encoded with."""
+        path = work / "encoder.json"
+        known: str | None = read_json(path)
+        if known is None:
+            write_json(path, encoder.fingerprint())
+        elif known != encoder.fingerprint():
+            raise UserError(
+                f"--resume: {encoder.name} is not what it was when the job was interrupted; put the old one back, or "
+                f"delete {work} to start anew."
+            )
 
     def _workers(self, work: Path) -> int:
         """Return how many workers runs and shards were cut for: as many as when the job was begun."""
@@ -365,36 +307,6 @@ class _Job:
         if not path.exists():
             path.write_text(secrets.token_hex(4))
         return path.read_text()
-
-    def _publish(self, target: Path, shards: Sequence[Shard]) -> None:
-        """Put the finished shards in the index's place, all at once."""
-        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        listed = ShardList(created, tuple(shard.name for shard in shards))
-        folder = self.folder.absolute()
-        old: tuple[str, ...] = ()
-        if (folder / SHARDS).exists():
-            old = ShardList.read(folder).shards
-            for shard in shards:
-                (target / shard.name).rename(folder / shard.name)
-            if self.durable:
-                synchronise(folder)
-            listed.write(folder, durable=self.durable)
-            for name in set(old) - set(listed.shards):
-                shutil.rmtree(folder / name, ignore_errors=True)
-            return
-        listed.write(target, durable=self.durable)
-        # Opened once where nobody sees it yet: shards that do not fit together are never put in place.
-        ShardedIndex(target).close()
-        try:
-            if folder.exists():
-                folder.rmdir()
-            target.rename(folder)
-        except OSError:
-            raise IndexProblem(
-                f"{folder} appeared while its index was being built; choose another folder with -o."
-            ) from None
-        if self.durable:
-            synchronise(folder.parent)
 
 
 def _grows(encoder: Encoder, with_vectors: bool) -> bool:

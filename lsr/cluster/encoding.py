@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +84,8 @@ class EncodeStage:
 
     def encode(self, run: Run, encoder: Encoder) -> dict[str, Any]:
         """Encode a run unless that is done, and return what came of it."""
-        stem = Path(self.documents.work) / f"run-{run.number:06}"
-        done: dict[str, Any] | None = read_json(stem.with_suffix(".json"))
+        path = run_file(Path(self.documents.work), run.number)
+        done: dict[str, Any] | None = read_json(path)
         if done is not None:
             return done
         encode = vector_encoding(encoder) if self.with_vectors else text_encoding(encoder)
@@ -103,7 +102,7 @@ class EncodeStage:
         if own:
             held = stack(own)
             arrays |= {"text_terms": held.indices, "text_term_starts": held.indptr}
-        write_arrays(stem.with_suffix(".npz"), arrays)
+        write_arrays(path.with_suffix(".npz"), arrays)
         frequencies = encoder.weighting == "frequency"
         done = {
             "documents": weights.shape[0],
@@ -114,7 +113,7 @@ class EncodeStage:
             "length": int(_lengths(weights).sum(dtype=np.int64)) if frequencies else 0,
             "terms": list(encoder.vocabulary) if self.grows else None,
         }
-        write_json(stem.with_suffix(".json"), done)
+        write_json(path, done)
         return {**done, "terms": None}
 
 
@@ -136,9 +135,12 @@ def _lengths(weights: sparse.csr_array) -> NDArray[np.uint32]:
     return np.asarray(weights.sum(axis=1)).astype(np.uint32)
 
 
-def read_run(work: Path, number: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Return the arrays of an encoded run and what came of it."""
-    stem = work / f"run-{number:06}"
-    with np.load(stem.with_suffix(".npz"), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    return arrays, json.loads(stem.with_suffix(".json").read_bytes())
+def run_file(work: Path, number: int) -> Path:
+    """Return the file that says that a run is encoded; its arrays lie beside it."""
+    return work / f"run-{number:06}.json"
+
+
+def read_run(work: Path, number: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an encoded run."""
+    with np.load(run_file(work, number).with_suffix(".npz"), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lsr.cluster.encoding import Documents, read_run
+from lsr.cluster.encoding import Documents, read_run, run_file
 from lsr.cluster.executors import Work
 from lsr.cluster.planning import Run
 from lsr.cluster.work_folder import write_whole
 from lsr.index import IndexWriter
 from lsr.index.grid import ImpactBits
-from lsr.index.manifest import MANIFEST, Manifest
+from lsr.index.manifest import MANIFEST
 from lsr.retrieval.batches import BATCH_DOCUMENTS, record
 
 QUERY_SIDE = "query-side"
@@ -91,14 +92,14 @@ class ShardStage:
     def _add(self, writer: IndexWriter, run: Run, first: int, stop: int) -> None:
         """Add the documents `first` to `stop` of a run."""
         work = Path(self.documents.work)
-        arrays, _ = read_run(work, run.number)
+        arrays = read_run(work, run.number)
         weights = _rows(arrays["data"], arrays["indices"], arrays["indptr"], self.width)
         text_terms = None
         if "text_terms" in arrays:
             terms = arrays["text_terms"]
             text_terms = _rows(np.ones(len(terms), np.float32), terms, arrays["text_term_starts"], self.width)
         if self.grows:
-            ids = np.load(work / f"run-{run.number:06}.ids.npy", allow_pickle=False)
+            ids = np.load(ids_file(work, run.number), allow_pickle=False)
             weights = sparse.csr_array((weights.data, ids[weights.indices], weights.indptr), weights.shape)
             weights.sort_indices()
         documents = self.documents.of(run.spans)
@@ -114,6 +115,11 @@ def _rows(data: NDArray[Any], indices: NDArray[Any], starts: NDArray[Any], width
     return sparse.csr_array((data, indices, starts), shape=(len(starts) - 1, width))
 
 
+def ids_file(work: Path, number: int) -> Path:
+    """Return where the ids of a run's terms in the common vocabulary are kept."""
+    return work / f"run-{number:06}.ids.npy"
+
+
 def common_vocabulary(work: Path, runs: Sequence[Run]) -> list[str]:
     """Return the terms of all runs in order of first occurrence, and keep each run's ids among them.
 
@@ -121,14 +127,7 @@ def common_vocabulary(work: Path, runs: Sequence[Run]) -> list[str]:
     """
     ids: dict[str, int] = {}
     for run in runs:
-        terms = json.loads((work / f"run-{run.number:06}.json").read_bytes())["terms"]
+        terms = json.loads(run_file(work, run.number).read_bytes())["terms"]
         places = np.fromiter((ids.setdefault(term, len(ids)) for term in terms), np.int64, len(terms))
-        path = work / f"run-{run.number:06}.ids.npy"
-        write_whole(path, lambda file, places=places: np.save(file, places, allow_pickle=False))  # type: ignore[misc]
+        write_whole(ids_file(work, run.number), partial(np.save, arr=places, allow_pickle=False))
     return list(ids)
-
-
-def shard_manifests(folder: Path, shards: Sequence[Shard]) -> Iterator[Manifest]:
-    """Yield the manifests of built shards."""
-    for shard in shards:
-        yield Manifest.read(folder / shard.name)

@@ -65,7 +65,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lsr.cluster.shards.BATCH_DOCUMENTS", 5)
     monkeypatch.setattr("lsr.cluster.chunks.CHUNK_DOCUMENTS", 11)
     monkeypatch.setattr("lsr.cluster.chunks._ROWS_A_GROUP", 4)
-    monkeypatch.setattr("lsr.cluster.building.divide_corpus", _divided)
+    monkeypatch.setattr("lsr.cluster.gathering.divide_corpus", _divided)
     monkeypatch.setattr("lsr.cluster.repeats.DIGESTS_A_PIECE", 40)
 
 
@@ -245,7 +245,9 @@ def test_an_interrupted_job_goes_on(
     with pytest.raises(UserError, match=r"the interrupted job that would build .* was another \(encoder\)"):
         build_sharded_index(corpus, target, "default-tiny", executor=Shuffled(), shards=4, resume=True)
     # Another number of workers, and what is done is taken all the same.
-    build_sharded_index(corpus, target, executor=Shuffled(workers=9), shards=4, resume=True)
+    before = len(encoded)
+    report = build_sharded_index(corpus, target, executor=Shuffled(workers=9), shards=4, resume=True)
+    assert (report.resumed_documents > 0) == (before > 0)
     assert sorted(encoded) == list(range(max(encoded) + 1))
     build_index(corpus, tmp_path / "one.index")
     assert_same(tmp_path / "one.index", target)
