@@ -28,6 +28,7 @@ COMMANDS = (
     "mine",
     "info",
     "serve",
+    "mcp",
     "demo",
 )
 
