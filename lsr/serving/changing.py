@@ -172,8 +172,8 @@ class IndexChanger:
                 ) from None
             except MissingId as error:
                 raise NotFound(self._without_paths(error)) from None
-            except UserError as error:
-                raise Refusal(self._without_paths(error)) from None
+            except UserError as error:  # Texts for an index of vectors, or the other way round.
+                raise Conflict(self._without_paths(error)) from None
 
     def _without_paths(self, error: Exception) -> str:
         return str(error).replace(str(self._folder), f"the index {self._name}")
