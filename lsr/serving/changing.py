@@ -133,7 +133,7 @@ class IndexChanger:
                     "replace the document with PUT, or delete it first."
                 )
             if document.id in seen:
-                raise Refusal(
+                raise Conflict(
                     f"{document.location}: the id {document.id!r} occurs twice; give every document its own."
                 )
             seen.add(document.id)

@@ -68,7 +68,7 @@ def test_a_life_of_changes(client: TestClient, writing: dict[str, str], folder: 
             409,
             "documents[1]: the id 'wind' is in the index notes already",
         ),
-        ("POST", DOCUMENTS, new("tide", "tide"), 422, "documents[1]: the id 'tide' occurs twice"),
+        ("POST", DOCUMENTS, new("tide", "tide"), 409, "documents[1]: the id 'tide' occurs twice"),
         ("POST", DOCUMENTS, {"documents": []}, 422, "documents: "),
         ("POST", DOCUMENTS, new(*map(str, range(21))), 422, "at most 20 items"),
         ("POST", DOCUMENTS, {"documents": [{"text": "x"}]}, 422, "documents[0].id: field required"),
