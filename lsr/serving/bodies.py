@@ -30,7 +30,7 @@ _NAMED = Field(
     json_schema_extra={"propertyNames": {"minLength": 1, "maxLength": _MOST_NAME, "pattern": r"^[^\x00]*$"}}
 )
 # JSON knows one kind of number: 10.0 is a whole one.
-Whole = Annotated[int, BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n)]
+_WHOLE = BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n)
 Scalar = bool | int | float | str
 
 
@@ -142,7 +142,7 @@ def request_forms(limits: Limits) -> Forms:
     text = Annotated[str, Field(max_length=limits.query_characters)]
     vector = Annotated[dict[str, Weight], Field(max_length=limits.query_terms)]
     ranking: dict[str, Any] = {
-        "k": (Annotated[Whole, Field(ge=1, le=limits.k)], min(10, limits.k)),
+        "k": (Annotated[int, Field(ge=1, le=limits.k), _WHOLE], min(10, limits.k)),
         "where": (Annotated[str, Field(max_length=limits.filter_characters)] | None, None),
     }
     # A character takes twelve bytes of an address at most.

@@ -347,7 +347,7 @@ def test_a_missing_part_a_missing_key_and_a_missing_service_are_told(window: Bro
         window.until(lambda: "does not answer (shard 2)" in window.texts("#notice")[0])
     window.run("document.getElementById('query').focus()")
     window.type("x")
-    window.until(lambda: window.texts("#notice") == ["The service does not answer."])
+    window.until(lambda: window.texts("#notice") == ["The service does not answer; trying again."])
     assert window.texts(".result")  # What was found stays to be read.
 
 
