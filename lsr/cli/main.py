@@ -29,6 +29,7 @@ COMMANDS = (
     "info",
     "export",
     "serve",
+    "mcp",
     "demo",
 )
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 import lsr
-from lsr.serving.describing import describe
+from lsr.serving.describing import describe, methods_at
 from lsr.serving.gate import Gate, problem_response, refusal_response
 from lsr.serving.interface import Refusal, ServedIndex
 from lsr.serving.page_routes import page_routes
@@ -70,10 +70,15 @@ def create_app(indexes: Mapping[str, ServedIndex], settings: Settings | None = N
 
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> Response:
-        sentence = {404: "There is nothing at this address; GET /openapi.json lists what there is."}.get(
-            error.status_code, f"{error.detail}."
-        )
-        return problem_response(error.status_code, sentence, dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        sentence = f"{error.detail}."
+        if error.status_code == 404:
+            sentence = "There is nothing at this address; GET /openapi.json lists what there is."
+        elif error.status_code == 405 and (methods := methods_at(app, request.url.path)):
+            # The router tells those of the first route that has the path alone.
+            headers["Allow"] = ", ".join(methods)
+            sentence = f"This address takes {headers['Allow']}."
+        return problem_response(error.status_code, sentence, headers)
 
     @app.exception_handler(ClientDisconnect)
     async def left(request: Request, error: ClientDisconnect) -> Response:

@@ -5,16 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic_core import PydanticCustomError
 
 from lsr.serving.interface import Include, IndexInfo, Result, ServedDocument, Side, TermWeight
 from lsr.serving.settings import Limits
 
 _INCLUDED: list[Include] = ["title", "text", "metadata"]
+_MOST_NAME = 200
 # Weights stay far enough below float32's end that no sum of products leaves it.
 Weight = Annotated[float, Field(ge=0, le=1e9)]
 Id = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[^\x00\t\n\r]+$")]
-Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+
+
+def _name(given: str) -> str:
+    if not 1 <= len(given) <= _MOST_NAME or "\0" in given:
+        raise PydanticCustomError("name", "names have 1 to 200 characters, none of them NUL")
+    return given
+
+
+# Said of the names in an object by `propertyNames`; pydantic would say it of a few names alone.
+Name = Annotated[str, AfterValidator(_name)]
+_NAMED = Field(
+    json_schema_extra={"propertyNames": {"minLength": 1, "maxLength": _MOST_NAME, "pattern": r"^[^\x00]*$"}}
+)
+# JSON knows one kind of number: 10.0 is a whole one.
+_WHOLE = BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n)
 Scalar = bool | int | float | str
 
 
@@ -40,6 +56,12 @@ class TextSearch(Ranking):
     """One query, as text."""
 
     query: str
+
+
+class AddressSearch(Ranking):
+    """One query that stands in an address, which cannot be as long as a body."""
+
+    q: str
 
 
 class VectorSearch(Ranking):
@@ -83,8 +105,8 @@ class NewDocument(Body):
     id: Id
     title: str = ""
     text: str = ""
-    metadata: dict[Name, Scalar | list[Scalar] | None] = {}
-    vector: dict[str, Weight] | None = None
+    metadata: Annotated[dict[Name, Scalar | list[Scalar] | None], _NAMED] = {}
+    vector: Annotated[dict[Name, Weight], _NAMED] | None = None
 
 
 class NewDocuments(Body):
@@ -105,6 +127,7 @@ class Forms:
     """The forms of requests within the limits of a service."""
 
     text_search: type[TextSearch]
+    address_search: type[AddressSearch]
     vector_search: type[VectorSearch]
     text_batch: type[TextBatch]
     vector_batch: type[VectorBatch]
@@ -119,14 +142,19 @@ def request_forms(limits: Limits) -> Forms:
     text = Annotated[str, Field(max_length=limits.query_characters)]
     vector = Annotated[dict[str, Weight], Field(max_length=limits.query_terms)]
     ranking: dict[str, Any] = {
-        "k": (Annotated[int, Field(ge=1, le=limits.k)], min(10, limits.k)),
+        "k": (Annotated[int, Field(ge=1, le=limits.k), _WHOLE], min(10, limits.k)),
         "where": (Annotated[str, Field(max_length=limits.filter_characters)] | None, None),
     }
+    # A character takes twelve bytes of an address at most.
+    most = min(limits.header_bytes // 32, limits.query_characters)
+    short = Annotated[str, Field(max_length=most)]
+    in_address = {**ranking, "where": (short | None, None)}
     several = Field(min_length=1, max_length=limits.batch)
     documents = Field(min_length=1, max_length=limits.documents)
     # A text to encode may be a document, which only the size of the body limits.
     return Forms(
         create_model("TextSearch", __base__=TextSearch, query=(text, ...), **ranking),
+        create_model("AddressSearch", __base__=AddressSearch, q=(short, ...), **in_address),
         create_model("VectorSearch", __base__=VectorSearch, vector=(vector, ...), **ranking),
         create_model(
             "TextBatch", __base__=TextBatch, queries=(Annotated[list[text], several], ...), **ranking

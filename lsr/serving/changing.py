@@ -133,7 +133,7 @@ class IndexChanger:
                     "replace the document with PUT, or delete it first."
                 )
             if document.id in seen:
-                raise Refusal(
+                raise Conflict(
                     f"{document.location}: the id {document.id!r} occurs twice; give every document its own."
                 )
             seen.add(document.id)
@@ -172,8 +172,8 @@ class IndexChanger:
                 ) from None
             except MissingId as error:
                 raise NotFound(self._without_paths(error)) from None
-            except UserError as error:
-                raise Refusal(self._without_paths(error)) from None
+            except UserError as error:  # Texts for an index of vectors, or the other way round.
+                raise Conflict(self._without_paths(error)) from None
 
     def _without_paths(self, error: Exception) -> str:
         return str(error).replace(str(self._folder), f"the index {self._name}")

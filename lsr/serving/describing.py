@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
+from starlette.routing import compile_path
 
 from lsr.serving.bodies import Forms, Problem
 
@@ -22,6 +24,7 @@ _REASONS = {
     415: "The body is not declared to be JSON.",
     421: "The service is not known by this name.",
     422: "Something in the request is not as it must be.",
+    431: "The address or the headers are too long.",
     500: "The service failed.",
     503: "Too much to do, or the index cannot be read or written now.",
     504: "There was no answer within the time allowed.",
@@ -43,22 +46,18 @@ def body_of(*forms: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def parameters_of(form: type[BaseModel], names: dict[str, str]) -> dict[str, Any]:
-    """Return what says that fields of a form are query parameters, for a route's `openapi_extra`.
-
-    Args:
-        names: the parameter that each field is.
-    """
+def parameters_of(form: type[BaseModel], names: Sequence[str]) -> dict[str, Any]:
+    """Return what says that fields of a form are query parameters, for a route's `openapi_extra`."""
     schema = form.model_json_schema(ref_template=_REFERENCE)
     required = schema.get("required", [])
     parameters = []
-    for field, name in names.items():
-        part = dict(schema["properties"][field])
+    for name in names:
+        part = dict(schema["properties"][name])
         # A parameter is there or not; it cannot be null.
         if "anyOf" in part:
             part = next(dict(one) for one in part["anyOf"] if one.get("type") != "null")
         part.pop("title", None)
-        parameters.append({"name": name, "in": "query", "required": field in required, "schema": part})
+        parameters.append({"name": name, "in": "query", "required": name in required, "schema": part})
     return {"parameters": parameters}
 
 
@@ -87,3 +86,10 @@ def describe(app: FastAPI, forms: Forms) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def methods_at(app: FastAPI, path: str) -> list[str]:
+    """Return the methods that a path knows."""
+    known = app.openapi()["paths"]
+    found = (known[pattern] for pattern in known if compile_path(pattern)[0].match(path))
+    return sorted(method.upper() for methods in found for method in methods)

@@ -83,7 +83,7 @@ class Metrics:
         told = self.registry
         if SHARED_FIGURES in os.environ:
             told = CollectorRegistry()
-            MultiProcessCollector(told)
+            MultiProcessCollector(told)  # type: ignore[no-untyped-call]
         alone = CollectorRegistry()
         alone.register(self._indexes)
         return generate_latest(told) + generate_latest(alone)

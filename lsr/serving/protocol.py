@@ -121,8 +121,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refused = True
         self._stop_waiting()
         if not self.transport.is_closing():
-            head = b"HTTP/1.1 %d %s\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % (status, reason)
-            self.transport.write(head)
+            body = b'{"error":"%s."}' % reason
+            self.transport.write(
+                b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+                b"connection: close\r\n\r\n%s" % (status, reason, len(body), body)
+            )
             self.transport.close()
             self._leave()
 
@@ -131,8 +134,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """See to it that what is written gets taken."""
         super().on_response_complete()
-        if self.transport.get_write_buffer_size():
-            self._leave()
+        self._leave()
 
     def timeout_keep_alive_handler(self) -> None:
         """Hang up on a connection that rests."""
@@ -140,8 +142,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._leave()
 
     def _leave(self) -> None:
-        """Begin to watch that what is written is taken."""
-        if self._leaving is None:
+        """Begin to watch that what is written is taken, if there is anything left of it."""
+        if self._leaving is None and self.transport.get_write_buffer_size():
             self._watch()
 
     def _watch(self) -> None:
@@ -163,7 +165,7 @@ class GuardedProtocol(HttpToolsProtocol):
         The system holds some megabytes and takes more only when a good part of them has gone.
         """
         held = 0
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # It may be closed.
             held = _held_by_system(self.transport.get_extra_info("socket").fileno())
         return self.transport.get_write_buffer_size() + held
 

@@ -20,8 +20,8 @@ from lsr.serving.describing import body_of, ids_parameter, parameters_of, proble
 from lsr.serving.interface import Answer, Explanation, IndexInfo, Query, Refusal, SearchOptions
 from lsr.serving.service import Service, checked, json_response, read_json
 
-# What the fields of a search are called in an address.
-_PARAMETERS = {"query": "q", "k": "k", "where": "where", "include": "include"}
+_IDS_IN_ADDRESS = 50
+_PARAMETERS = ("q", "k", "where", "include")
 
 
 class _Written:
@@ -45,6 +45,7 @@ def reading_routes(service: Service) -> APIRouter:
     keys = [Depends(service.may_read)] if service.settings.keys.reading_needs_key else []
     routes = APIRouter(prefix="/v1/indexes", dependencies=keys, tags=["reading"])
     forms = service.forms
+    most_ids = min(_IDS_IN_ADDRESS, service.limits.documents)
 
     async def answered(
         index: str, queries: Sequence[Query], ranking: Ranking, write: Callable[[Answer], bytes]
@@ -86,13 +87,13 @@ def reading_routes(service: Service) -> APIRouter:
     @routes.get(
         "/{index}/search",
         response_model=SearchAnswer,
-        responses=problems(404, 422),
-        openapi_extra=parameters_of(forms.text_search, _PARAMETERS),
+        responses=problems(404, 422, 431),
+        openapi_extra=parameters_of(forms.address_search, _PARAMETERS),
         summary="Search with one query in the address",
     )
     async def search_address(index: str, request: Request) -> Response:
-        form = checked(forms.text_search, _from_address(request))
-        return await answered(index, [Query(form.query)], form, write_one)
+        form = checked(forms.address_search, _from_address(request))
+        return await answered(index, [Query(form.q)], form, write_one)
 
     @routes.post(
         "/{index}/search/batch",
@@ -126,15 +127,15 @@ def reading_routes(service: Service) -> APIRouter:
     @routes.get(
         "/{index}/documents",
         response_model=Documents,
-        responses=problems(404, 422),
-        openapi_extra=ids_parameter(service.limits.documents),
+        responses=problems(404, 422, 431),
+        openapi_extra=ids_parameter(most_ids),
         summary="Documents by id",
     )
     async def documents(index: str, request: Request) -> Response:
         served = service.index(index)
         ids = request.query_params.getlist("id")
-        if not 1 <= len(ids) <= service.limits.documents:
-            raise Refusal(f"Name from 1 to {service.limits.documents} documents, each as id=...")
+        if not 1 <= len(ids) <= most_ids:
+            raise Refusal(f"Name from 1 to {most_ids} documents, each as id=...")
         return json_response(await service.read(lambda: _documents(Documents(served.documents(ids)))))
 
     @routes.post(
@@ -175,16 +176,16 @@ def _rest(answer: Answer) -> tuple[int, float, float, list[str]]:
 def _from_address(request: Request) -> dict[str, Any]:
     """Return the fields of a search that stands in an address."""
     values: dict[str, Any] = {}
-    for name, parameter in _PARAMETERS.items():
-        given = request.query_params.getlist(parameter)
+    for name in _PARAMETERS:
+        given = request.query_params.getlist(name)
         if name == "include":
             if given:
                 values[name] = given
         elif len(given) > 1:
-            raise Refusal(f"{parameter} is given more than once.")
+            raise Refusal(f"{name} is given more than once.")
         elif given:
             values[name] = given[0]
-    if unknown := set(request.query_params) - set(_PARAMETERS.values()):
+    if unknown := set(request.query_params) - set(_PARAMETERS):
         raise Refusal(f"There is no parameter {min(unknown)[:40]!r}; there are q, k, where and include.")
     if "k" in values:
         try:

@@ -57,6 +57,7 @@ class Service:
         self.forms = request_forms(settings.limits)
         self.metrics = Metrics(self.indexes)
         self._reading = Threads("read", settings.threads, settings.limits.concurrency)
+        self._looking = Threads("look", 1, 16)
         # Changes of an index wait for each other; those of several indexes go on side by side.
         self._writing = Threads("write", min(4, max(1, len(self.indexes))), settings.limits.concurrency)
 
@@ -75,10 +76,14 @@ class Service:
         """Run what changes an index, or takes as long, in a thread of its own kind."""
         return await self._writing.run(call, self.limits.write_seconds)
 
+    async def look(self, call: Callable[[], T]) -> T:
+        """Run what tells how the service is, in a thread that is free whatever else there is to do."""
+        return await self._looking.run(call, self.limits.request_seconds)
+
     def finish(self) -> None:
         """Wait for what is at work and close the indexes."""
-        self._reading.finish()
-        self._writing.finish()
+        for threads in (self._reading, self._writing, self._looking):
+            threads.finish()
         for index in self.indexes.values():
             index.close()
 

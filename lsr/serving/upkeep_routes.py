@@ -26,7 +26,7 @@ def upkeep_routes(service: Service) -> APIRouter:
             for index in service.indexes.values():
                 index.check()
 
-        await service.read(check)
+        await service.look(check)
         return Health("ok")
 
     @routes.get(
@@ -37,6 +37,6 @@ def upkeep_routes(service: Service) -> APIRouter:
         summary="Figures for Prometheus",
     )
     async def metrics() -> Response:
-        return Response(await service.read(service.metrics.text), media_type=CONTENT_TYPE_LATEST)
+        return Response(await service.look(service.metrics.text), media_type=CONTENT_TYPE_LATEST)
 
     return routes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import TypeAdapter
@@ -29,6 +30,10 @@ def writing_routes(service: Service) -> APIRouter:
         service.metrics.changed_documents(index, change)
         return json_response(_change.dump_json(change))
 
+    def documents_of(body: Any) -> list[Document]:
+        """Return the documents in a body; in the thread of the change, since there may be many."""
+        return _documents(checked(forms.new_documents, body).documents)
+
     @routes.post(
         "/{index}/documents",
         response_model=Change,
@@ -38,8 +43,8 @@ def writing_routes(service: Service) -> APIRouter:
     )
     async def add(index: str, request: Request) -> Response:
         served = service.index(index)
-        documents = _documents(checked(forms.new_documents, await read_json(request)).documents)
-        return await changed(index, lambda: served.add(documents))
+        body = await read_json(request)
+        return await changed(index, lambda: served.add(documents_of(body)))
 
     @routes.put(
         "/{index}/documents",
@@ -50,8 +55,8 @@ def writing_routes(service: Service) -> APIRouter:
     )
     async def update(index: str, request: Request) -> Response:
         served = service.index(index)
-        documents = _documents(checked(forms.new_documents, await read_json(request)).documents)
-        return await changed(index, lambda: served.update(documents))
+        body = await read_json(request)
+        return await changed(index, lambda: served.update(documents_of(body)))
 
     @routes.post(
         "/{index}/documents/delete",

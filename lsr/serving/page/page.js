@@ -324,11 +324,12 @@ async function begin() {
     return;
   }
   notice("");
+  if (!$("key-form").hidden) $("query").focus();
   $("key-form").hidden = true;
   const select = $("index");
   select.replaceChildren(...[...indexes.keys()].map((name) => element("option", { value: name }, name)));
-  select.hidden = indexes.size < 2;
-  $("name").hidden = indexes.size > 1;
+  $("index-label").hidden = indexes.size < 2;
+  $("name").classList.toggle("visually-hidden", indexes.size > 1);
   readAddress();
 }
 

@@ -33,7 +33,7 @@ export async function ask(path, body) {
   try {
     response = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) });
   } catch {
-    throw new Failure(0, "The service does not answer.");
+    throw new Failure(0, "The service does not answer; trying again.");
   }
   let answer;
   try {

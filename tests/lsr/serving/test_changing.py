@@ -68,7 +68,7 @@ def test_a_life_of_changes(client: TestClient, writing: dict[str, str], folder: 
             409,
             "documents[1]: the id 'wind' is in the index notes already",
         ),
-        ("POST", DOCUMENTS, new("tide", "tide"), 422, "documents[1]: the id 'tide' occurs twice"),
+        ("POST", DOCUMENTS, new("tide", "tide"), 409, "documents[1]: the id 'tide' occurs twice"),
         ("POST", DOCUMENTS, {"documents": []}, 422, "documents: "),
         ("POST", DOCUMENTS, new(*map(str, range(21))), 422, "at most 20 items"),
         ("POST", DOCUMENTS, {"documents": [{"text": "x"}]}, 422, "documents[0].id: field required"),
@@ -78,7 +78,7 @@ def test_a_life_of_changes(client: TestClient, writing: dict[str, str], folder: 
         ("POST", DOCUMENTS, {"documents": [{"id": "x", "path": "/etc/passwd"}]}, 422, "documents[0].path: "),
         ("POST", DOCUMENTS, {"documents": [{"id": "x", "metadata": {"a": {"b": 1}}}]}, 422, "metadata.a"),
         ("POST", DOCUMENTS, {"documents": ["/etc/passwd"]}, 422, "documents[0]: "),
-        ("POST", DOCUMENTS, {"documents": [{"id": "x", "vector": {"a": 1}}]}, 422, "counts words itself"),
+        ("POST", DOCUMENTS, {"documents": [{"id": "x", "vector": {"a": 1}}]}, 409, "counts words itself"),
         ("POST", DELETE, {"ids": ["solar", "nix"]}, 404, "the index notes has no document 'nix'"),
         ("POST", DELETE, {"ids": []}, 422, "ids: "),
         ("PUT", "/v1/indexes/none/documents", new("x"), 404, "no such index"),
@@ -202,7 +202,7 @@ def test_vectors_from_elsewhere(tmp_path: Path, writing: dict[str, str]) -> None
         assert [(r["id"], r["text"]) for r in results] == [("b", "kept")]
         mixed = {"documents": [{"id": "c", "text": "without"}]}
         answer = client.post("/v1/indexes/v/documents", json=mixed, headers=writing)
-        assert (answer.status_code, "vector" in answer.json()["error"]) == (422, True)
+        assert (answer.status_code, "vector" in answer.json()["error"]) == (409, True)
         encoded = client.post("/v1/indexes/v/encode", json={"texts": ["sun"], "side": "document"})
         assert encoded.status_code == 422
 

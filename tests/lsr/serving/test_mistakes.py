@@ -48,9 +48,10 @@ JSON = {"Content-Type": "application/json"}
         ("GET", f"{SEARCH}?q=x&k=many", None, 422, "k: it is a whole number"),
         ("GET", f"{SEARCH}?q=x&limit=3", None, 422, "There is no parameter 'limit'"),
         ("GET", f"{SEARCH}?q=x&q=y", None, 422, "q is given more than once"),
-        ("GET", SEARCH, None, 422, "query: field required"),
+        ("GET", SEARCH, None, 422, "q: field required"),
+        ("GET", f"{SEARCH}?q=" + "x" * 1_001, None, 422, "q: string should have at most 1000 characters"),
         ("GET", "/v1/indexes/notes/documents?" + "id=x&" * 21, None, 422, "from 1 to 20 documents"),
-        ("DELETE", SEARCH, None, 405, "Method Not Allowed"),
+        ("DELETE", SEARCH, None, 405, "This address takes GET, POST."),
         ("POST", "/v1/indexes/notes/documents", {"documents": []}, 401, "takes an API key"),
     ],
 )

@@ -195,6 +195,26 @@ def test_connections_are_kept_and_requests_may_queue(serve: Serve) -> None:
         assert until_closed(connection) == b""  # at rest for too long
 
 
+def test_many_clients_at_once(serve: Serve) -> None:
+    index = StubIndex()
+    with serve(create_app({"stub": index}, Settings(Limits(), threads=4))) as port:
+        answers: list[int] = []
+
+        def ask() -> None:
+            with connected(port) as connection:
+                for _ in range(20):
+                    connection.sendall(GET)
+                    answers.append(answer_of(connection)[0])
+
+        threads = [threading.Thread(target=ask) for _ in range(50)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == [200] * 1_000
+    assert index.searches == 1_000
+
+
 def test_more_connections_than_there_may_be(serve: Serve) -> None:
     with serve(create_app({"stub": StubIndex()}, Settings(LIMITS))) as port:
         kept = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(100)]
@@ -225,6 +245,12 @@ def test_more_requests_than_are_taken_on(serve: Serve) -> None:
             thread.start()
         while len(answers) < 6:
             time.sleep(0.01)
+        # Those who run the service hear from it all the same.
+        with connected(port) as connection:
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, told = answer_of(connection)
+            assert status == 200
+            assert b"lsr_open_requests 5.0" in told
         gate.set()
         for thread in threads:
             thread.join()
