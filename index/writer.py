@@ -23,7 +23,7 @@ from lsr.index.errors import IndexProblem
 from lsr.index.files import replace_file, synchronise, synchronise_all
 from lsr.index.grid import ImpactBits, ImpactGrid
 from lsr.index.locking import LOCK, lock_index, remove_unnamed
-from lsr.index.manifest import MANIFEST, Manifest, file_entries
+from lsr.index.manifest import MANIFEST, SHARDS, Manifest, file_entries
 from lsr.index.segment_builder import SegmentBuilder
 from lsr.index.store import DocumentRecord
 from lsr.index.weighting import Bm25Weighting
@@ -123,6 +123,10 @@ class IndexWriter:
             raise IndexProblem(f"{self.folder} exists and is not a folder; choose another place with -o.")
         if not any(self.folder.iterdir()):
             return
+        if (self.folder / SHARDS).exists():
+            raise IndexProblem(
+                f"{self.folder} is a sharded index; choose another folder with -o, or build it again with --ray."
+            )
         if not (self.folder / MANIFEST).exists():
             raise IndexProblem(
                 f"{self.folder} exists, is not empty and is not an index; choose another folder with -o."

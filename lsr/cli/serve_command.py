@@ -186,11 +186,13 @@ def _run_on_cluster(args: argparse.Namespace, job: Job) -> int:
     """Serve on a Ray cluster until told to stop."""
     from lsr.cluster.connection import connect
     from lsr.cluster.ray_serving import ClusterJob, serving_on_cluster
-    from lsr.index import open_index
+    from lsr.index import ShardedIndex, open_index
 
     documents = {}
     for name, folder in job.folders.items():
         with open_index(folder) as index:
+            if not isinstance(index, ShardedIndex):
+                raise UserError(f"{folder} is not a sharded index; build one with lsr index --ray.")
             documents[name] = index.document_count
     connect(args.ray)
     cluster_job = ClusterJob(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +17,6 @@ from typing import Protocol
 from scipy import sparse
 
 from lsr.cluster.shard_service import ShardAnswer, ShardQuery
-from lsr.corpus import Document
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
 from lsr.index import Hits, ShardedIndex
@@ -26,7 +24,7 @@ from lsr.index.errors import FilterProblem
 from lsr.index.filters import Filter
 from lsr.index.hits import merge_hits
 from lsr.retrieval import Searcher
-from lsr.serving.interface import Change, Conflict, IndexInfo, Refusal, SearchOptions, Unavailable
+from lsr.serving.interface import IndexInfo, Refusal, SearchOptions, Unavailable
 from lsr.serving.local import LocalIndex
 
 # A shard that did not answer the last time is waited for as long only, so that others' results are not late.
@@ -200,21 +198,6 @@ class ClusterIndex(LocalIndex):
     @staticmethod
     def _named(shards: set[int]) -> list[str]:
         return [f"shard {shard}" for shard in sorted(shards)]
-
-    def add(self, documents: Sequence[Document]) -> Change:
-        """Refuse: a sharded index is not changed."""
-        raise self._unchangeable()
-
-    def update(self, documents: Sequence[Document]) -> Change:
-        """Refuse: a sharded index is not changed."""
-        raise self._unchangeable()
-
-    def delete(self, ids: Sequence[str], *, skip_missing: bool) -> Change:
-        """Refuse: a sharded index is not changed."""
-        raise self._unchangeable()
-
-    def _unchangeable(self) -> Conflict:
-        return Conflict(f"The index {self.name} is sharded, which is searched but not changed.")
 
 
 def _sharded(searcher: Searcher) -> ShardedIndex:

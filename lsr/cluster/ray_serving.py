@@ -33,7 +33,7 @@ class ClusterJob:
     """What to serve on a cluster; all of it can be sent to its machines.
 
     Args:
-        folders: the folder of each sharded index, by its name, on storage that all machines see.
+        folders: the folder of each index, all sharded, by its name, on storage that all machines see.
         replicas: of each shard, and of the HTTP service.
         threads: that search in each replica of a shard.
         shard_seconds: a shard that has not answered by then is left out of an answer.
@@ -108,7 +108,7 @@ def serving_on_cluster(job: ClusterJob) -> Iterator[None]:
     """Deploy everything, and take it down again when the block ends. Ray is connected already.
 
     Raises:
-        UserError: where an index is not sharded, or the service does not come up.
+        UserError: where the service does not come up.
     """
     serve = importlib.import_module("ray.serve")
     ray = importlib.import_module("ray")
@@ -138,8 +138,7 @@ def _application(job: ClusterJob, serve: Any, ray: Any) -> Any:
     bound: dict[str, list[Any]] = {}
     for name, folder in job.folders.items():
         with open_index(folder) as index:
-            if not isinstance(index, ShardedIndex):
-                raise UserError(f"{folder} is not a sharded index; build one with lsr index --ray.")
+            assert isinstance(index, ShardedIndex)
             shards, fields = index.shards, dict(index.fields)
         options: dict[str, Any] = {
             "num_replicas": job.replicas,

@@ -60,7 +60,6 @@ class FeatureEngine(Engine):
             "documents": index.document_count,
             "step": self.source.step,
             "impact_bits": index.manifest.grid.bits,
-            "encoder": index.manifest.encoder["name"],
             "fingerprint": index.manifest.encoder["fingerprint"],
         }
         properties: dict[str, Any] = {"number": {"type": "long"}, FIELD: dict(self.field_type)}
@@ -84,7 +83,6 @@ class FeatureEngine(Engine):
             UserError: for an id that is too long for the engine.
         """
         names = self.names
-        empty = 0
         for batch in self.source.batches():
             values = significant(batch.codes.data)
             for i, document in enumerate(batch.documents):
@@ -96,7 +94,6 @@ class FeatureEngine(Engine):
                 part = slice(batch.codes.indptr[i], batch.codes.indptr[i + 1])
                 terms = map(names.__getitem__, batch.codes.indices[part].tolist())
                 features = dict(zip(terms, values[part].tolist(), strict=True))
-                empty += not features
                 body: dict[str, Any] = {"number": batch.first + i, FIELD: features}
                 if self.source.store_texts:
                     body |= {"title": document.title, "text": document.text or ""}

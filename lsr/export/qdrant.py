@@ -26,7 +26,6 @@ class Qdrant(Engine):
         index = self.source.index
         return {
             "documents": index.document_count,
-            "encoder": index.manifest.encoder["name"],
             "fingerprint": index.manifest.encoder["fingerprint"],
         }
 

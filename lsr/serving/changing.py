@@ -17,7 +17,7 @@ from lsr.encoders.base import Encoder
 from lsr.encoders.external import EXTERNAL
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
-from lsr.index import Index
+from lsr.index import Index, open_index
 from lsr.index.errors import DuplicateId, IndexBusy, MissingId
 from lsr.retrieval import ChangeReport, add_documents, delete_documents, update_documents
 from lsr.retrieval.index_encoder import index_encoder
@@ -83,7 +83,7 @@ class IndexChanger:
 
         Under bm25 weights are term frequencies, as in `Encoder.encode_documents`.
         """
-        with self._alone(), Index(self._folder) as index:
+        with self._alone(), open_index(self._folder) as index:
             encoder = self._learned(index) or index_encoder(index)
             try:
                 return encoder.encode_documents(texts), encoder.vocabulary

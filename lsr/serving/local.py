@@ -16,12 +16,14 @@ from lsr.corpus import Document
 from lsr.encoders.options import EncoderOptions
 from lsr.index import Hits, Index, StoredDocument
 from lsr.index.errors import FilterProblem
+from lsr.index.manifest import SHARDS
 from lsr.retrieval import Searcher
 from lsr.serving.changing import IndexChanger
 from lsr.serving.highlighting import Explainer, SpanCache
 from lsr.serving.interface import (
     Answer,
     Change,
+    Conflict,
     Explanation,
     IndexInfo,
     NotFound,
@@ -269,15 +271,20 @@ class LocalIndex:
 
     def add(self, documents: Sequence[Document]) -> Change:
         """Add documents; an id that is there already is a `Conflict`, and nothing is added then."""
-        return self._changer.add(documents)
+        return self._changing().add(documents)
 
     def update(self, documents: Sequence[Document]) -> Change:
         """Put documents in the place of those with their ids; new ids are added."""
-        return self._changer.update(documents)
+        return self._changing().update(documents)
 
     def delete(self, ids: Sequence[str], *, skip_missing: bool) -> Change:
         """Delete documents; an id that is not there is `NotFound`, unless it may be missing."""
-        return self._changer.delete(ids, skip_missing=skip_missing)
+        return self._changing().delete(ids, skip_missing=skip_missing)
+
+    def _changing(self) -> IndexChanger:
+        if (self._folder / SHARDS).exists():
+            raise Conflict(f"The index {self.name} is sharded, which is searched but not changed.")
+        return self._changer
 
     def close(self) -> None:
         """Close what is open, when no call is under way any more."""

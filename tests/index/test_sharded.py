@@ -133,7 +133,7 @@ def test_mistakes(tmp_path: Path) -> None:
     folder = tmp_path / "many"
     with pytest.raises(IndexProblem, match="is a sharded index, which is searched but not changed"):
         IndexEditor(folder)
-    with pytest.raises(IndexProblem, match="exists, is not empty and is not an index"):
+    with pytest.raises(IndexProblem, match="is a sharded index; choose another folder with -o"):
         IndexWriter(folder, encoder={})
     build(folder / "other", rows, 10, maximum=7.0)
     ShardList("now", ("shard-0", "other")).write(folder)

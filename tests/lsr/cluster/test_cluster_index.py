@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +151,18 @@ def test_what_is_refused(folders: tuple[Path, Path]) -> None:
     index = opened(folders[1])
     with pytest.raises(Refusal, match="there is no field 'year'"):
         index.search(QUERIES, SearchOptions(where="year > 3"))
-    for change in (
-        lambda: index.add([]),
-        lambda: index.update([]),
-        lambda: index.delete([], skip_missing=True),
-    ):
-        with pytest.raises(Conflict, match="is sharded, which is searched but not changed"):
-            change()
-    index.close()
+    # Nor over this machine's own hands on the shards.
+    for one in (index, LocalIndex(folders[1], "many")):
+        for change in (
+            partial(one.add, []),
+            partial(one.update, []),
+            partial(one.delete, [], skip_missing=True),
+        ):
+            with pytest.raises(Conflict, match="is sharded, which is searched but not changed"):
+                change()
+        (terms,) = one.encode(["wind wind roof"], "document")
+        assert {term.term: term.weight for term in terms} == {"wind": 2.0, "roof": 1.0}
+        one.close()
     from lsr.errors import UserError
 
     with pytest.raises(UserError, match="is not a sharded index"):
