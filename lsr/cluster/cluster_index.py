@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from scipy import sparse
 
 from lsr.cluster.shard_service import ShardAnswer, ShardQuery
@@ -93,6 +94,17 @@ class ClusterIndex(LocalIndex):
         self._away: set[int] = set()
         self._usual_seconds = 0.0
         self._lock = threading.Lock()
+
+    def wait_for_shards(self, seconds: float) -> None:
+        """Return when every shard answers, or after so long."""
+        with self._snapshots.newest() as searcher:
+            index = _sharded(searcher)
+            nothing = sparse.csr_array((1, index.vocabulary_size), dtype=np.float32)
+            query = ShardQuery.of(nothing, 1, None, seconds)
+            count = len(index.shards)
+        until = time.monotonic() + seconds
+        while len(self._ask_all(count, query)) < count and time.monotonic() < until:
+            time.sleep(_LOOK_AGAIN)
 
     def info(self) -> IndexInfo:
         """Return what the index holds, and which shards did not answer the last time."""

@@ -26,6 +26,8 @@ APPLICATION = "lsr"
 # A replica that does not answer is found within these seconds, and another one started.
 _HEALTH_PERIOD = 2.0
 _HEALTH_TIMEOUT = 5.0
+# What shards may take to start; then the service starts without them.
+_START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,10 @@ def _gateway(job: ClusterJob, serve: Any, machines: int, bound: dict[str, list[A
                 folder, name, RayShards(handles), options=job.options, shard_seconds=job.shard_seconds
             )
             indexes[name].prepare()
+            # Shards start at the same time; until they answer, this replica is not there for anybody. Ray's
+            # answers are waited for outside of event loops only.
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(indexes[name].wait_for_shards, _START_SECONDS).result()
         return create_app(indexes, job.settings)
 
     options: dict[str, Any] = {

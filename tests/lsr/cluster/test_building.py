@@ -167,8 +167,11 @@ def test_bm25(tmp_path: Path, corpus: list[str], shards: int) -> None:
 
 
 def test_an_inference_free_encoder_and_a_corpus_idf(tmp_path: Path, corpus: list[str]) -> None:
-    build_index(corpus[3:], tmp_path / "one.index", "default-tiny")
-    build_sharded_index(corpus[3:], tmp_path / "many.index", "default-tiny", executor=Shuffled(), shards=3)
+    options = EncoderOptions(threads=1)
+    build_index(corpus[3:], tmp_path / "one.index", "default-tiny", options=options)
+    build_sharded_index(
+        corpus[3:], tmp_path / "many.index", "default-tiny", executor=Shuffled(), shards=3, options=options
+    )
     assert_same(tmp_path / "one.index", tmp_path / "many.index")
     options = EncoderOptions(idf="corpus")
     assert_same(tmp_path / "one.index", tmp_path / "many.index", options=options)

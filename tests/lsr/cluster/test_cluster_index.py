@@ -140,6 +140,16 @@ def test_a_shard_that_is_away_is_named_and_waited_for_shortly(folders: tuple[Pat
     index.close()
 
 
+def test_waiting_for_shards_to_start(folders: tuple[Path, Path]) -> None:
+    index = opened(folders[1], {1: ["none"] * 30 + [0.0]}, seconds=0.2)
+    index.wait_for_shards(10.0)
+    assert index.search(QUERIES, SearchOptions()).missing_shards == []
+    away = opened(folders[1], {1: [60.0]}, seconds=0.2)
+    start = time.monotonic()
+    away.wait_for_shards(0.5)
+    assert time.monotonic() - start < 3.0
+
+
 def test_when_no_shard_answers(folders: tuple[Path, Path]) -> None:
     index = opened(folders[1], {0: ["none"], 1: ["lost"], 2: [60.0]}, seconds=0.3)
     with pytest.raises(Unavailable, match="No shard of the index many answers"):
