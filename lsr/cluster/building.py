@@ -30,6 +30,7 @@ from lsr.cluster.shards import QUERY_SIDE, VOCABULARY, Shard, ShardStage, common
 from lsr.cluster.work_folder import JOB, WorkFolder, read_json, write_json
 from lsr.corpus import ReadOptions, ReadReport
 from lsr.corpus.parts import state_of
+from lsr.corpus.streams import STANDARD_INPUT
 from lsr.encoders.base import Encoder
 from lsr.encoders.external import EXTERNAL, ExternalEncoder
 from lsr.encoders.options import EncoderOptions
@@ -120,6 +121,10 @@ class _Job:
 
     def run(self, *, resume: bool) -> BuildReport:
         start = time.perf_counter()
+        if resume and STANDARD_INPUT in self.corpus:
+            raise UserError(
+                "--resume goes on with files that are still there, which standard input is not; write it to a file."
+            )
         self._check_target()
         folder = WorkFolder(self.folder.absolute(), self._description(), resume=resume)
         keep = resume

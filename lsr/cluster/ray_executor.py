@@ -173,6 +173,7 @@ class _Pool:
             exceptions.WorkerCrashedError,
             exceptions.NodeDiedError,
             exceptions.ObjectLostError,
+            exceptions.OutOfMemoryError,
         ) as error:
             if number is None:
                 time.sleep(_PATIENCE / 10)

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lsr.corpus.queries import Query
 from lsr.encoders.base import Encoder, QueryEncoder
 from lsr.encoders.external import vectors_to_rows
 from lsr.encoders.loading import load_query_encoder
@@ -21,6 +20,9 @@ from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
 from lsr.index import Hits, open_index
 from lsr.index.planner import Algorithm
+
+if TYPE_CHECKING:
+    from lsr.corpus import Query
 
 
 @dataclass(frozen=True)

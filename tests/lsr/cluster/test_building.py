@@ -281,6 +281,8 @@ def test_overwriting(tmp_path: Path, corpus: list[str]) -> None:
 
 
 def test_mistakes(tmp_path: Path, corpus: list[str]) -> None:
+    with pytest.raises(UserError, match="standard input"):
+        build_sharded_index(["-"], tmp_path / "x", executor=Shuffled(), resume=True)
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(UserError, match="holds no documents"):
         build_sharded_index([tmp_path / "empty.jsonl"], tmp_path / "x", executor=Shuffled())
