@@ -99,7 +99,7 @@ class ClusterIndex(LocalIndex):
         """Return when every shard answers, or after so long."""
         with self._snapshots.newest() as searcher:
             index = _sharded(searcher)
-            nothing = sparse.csr_array((1, index.vocabulary_size), dtype=np.float32)
+            nothing = sparse.csr_array(np.zeros((1, index.vocabulary_size), np.float32))
             query = ShardQuery.of(nothing, 1, None, seconds)
             count = len(index.shards)
         until = time.monotonic() + seconds
