@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lsr.index.errors import IndexProblem
     from lsr.index.hits import Hits
     from lsr.index.index import Contribution, Index
+    from lsr.index.sharded import ShardedIndex, open_index
     from lsr.index.store import DocumentRecord, StoredDocument
     from lsr.index.writer import IndexWriter
 
@@ -28,7 +29,9 @@ _HOME = {
     "IndexEditor": "lsr.index.editor",
     "IndexProblem": "lsr.index.errors",
     "IndexWriter": "lsr.index.writer",
+    "ShardedIndex": "lsr.index.sharded",
     "StoredDocument": "lsr.index.store",
+    "open_index": "lsr.index.sharded",
 }
 
 __all__ = [
@@ -41,7 +44,9 @@ __all__ = [
     "IndexEditor",
     "IndexProblem",
     "IndexWriter",
+    "ShardedIndex",
     "StoredDocument",
+    "open_index",
 ]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lsr.index.errors import IndexProblem
+from lsr.index.errors import DuplicateId, IndexProblem, MissingId
 from lsr.index.files import synchronise, synchronise_all
 from lsr.index.index import Index
 from lsr.index.locking import lock_index, remove_unnamed
@@ -84,7 +84,8 @@ class IndexEditor:
             the first format did.
 
     Raises:
-        IndexProblem: where the folder is no index, or another process is changing it.
+        IndexBusy: where another process is changing the index.
+        IndexProblem: where the folder is no index.
     """
 
     def __init__(
@@ -132,8 +133,8 @@ class IndexEditor:
         """Add documents with their term weights, as `lsr.index.IndexWriter.add` takes them.
 
         Raises:
-            IndexProblem: for an id that a document of the index, or an earlier one here, has; and
-                for a weight below 0, NaN or infinite. Nothing of the batch is added then.
+            DuplicateId: for an id that a document of the index, or an earlier one here, has.
+            IndexProblem: for a weight below 0, NaN or infinite. Nothing of the batch is added then.
         """
         weights = checked_weights(weights, documents)
         ids = [document.id for document in documents]
@@ -143,12 +144,12 @@ class IndexEditor:
         for document, known in zip(documents, stored.tolist(), strict=True):
             where = f"{document.location}: " if document.location else ""
             if known:
-                raise IndexProblem(
+                raise DuplicateId(
                     f"{where}the document id {document.id!r} is in {self.folder} already; replace the document "
                     "with lsr update, or delete it first."
                 )
             if document.id in seen or document.id in pending:
-                raise IndexProblem(
+                raise DuplicateId(
                     f"{where}the document id {document.id!r} occurs twice; give every document an id of its own."
                 )
             seen.add(document.id)
@@ -183,8 +184,7 @@ class IndexEditor:
         """Delete documents by id and return how many there were.
 
         Raises:
-            IndexProblem: for an id that no document has, unless `skip_missing`; nothing is deleted
-                then.
+            MissingId: for an id that no document has, unless `skip_missing`; nothing is deleted then.
         """
         ids = list(dict.fromkeys(ids))
         if not skip_missing:
@@ -194,7 +194,7 @@ class IndexEditor:
             missing = [id_ for id_ in missing if id_ not in pending]
             if missing:
                 more = f" (and {len(missing) - 1:,} more ids)" if len(missing) > 1 else ""
-                raise IndexProblem(
+                raise MissingId(
                     f"{self.folder} has no document {missing[0]!r}{more}; nothing was deleted. "
                     "Leave such ids out, or skip them with --skip-missing."
                 )

@@ -9,3 +9,19 @@ class IndexProblem(Exception):
     The message is one clear sentence that names the folder, file or document at fault and the way
     out; the command line prints it without a traceback.
     """
+
+
+class FilterProblem(IndexProblem):
+    """A mistake in a filter over documents' fields; the index itself is well."""
+
+
+class IndexBusy(IndexProblem):
+    """Another process is changing the index; it can be changed when that is done."""
+
+
+class DuplicateId(IndexProblem):
+    """A document to be added has the id of another one."""
+
+
+class MissingId(IndexProblem):
+    """A document to be deleted is not there."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lsr.index.errors import IndexProblem
+from lsr.index.errors import FilterProblem
 from lsr.index.fields import FieldType
 
 # A function that is not the user's to call.
@@ -44,7 +44,7 @@ def fields_of(expression: str, types: Mapping[str, FieldType]) -> frozenset[str]
     """Return the fields that an expression names, `id` and `title` among them.
 
     Raises:
-        IndexProblem: for what is more than one expression, names that are no fields, and comparisons
+        FilterProblem: for what is more than one expression, names that are no fields, and comparisons
             of a field with a value of another type.
     """
     tokens = _tokens(expression, types)
@@ -56,18 +56,18 @@ def fields_of(expression: str, types: Mapping[str, FieldType]) -> frozenset[str]
         names = known.get(_folded(token.name), [])
         if len(names) > 1:
             shown = " and ".join(names)
-            raise IndexProblem(
+            raise FilterProblem(
                 f"{told(expression)}: the fields {shown} differ only in case, which a filter can't tell "
                 "apart; rename one of them in the corpus."
             )
         # SQLite takes an unknown name in double quotes for a text, and the filter for a good one.
         if not names and token.kind == "quoted":
-            raise IndexProblem(
+            raise FilterProblem(
                 f"{told(expression)}: there is no field {token.name!r} (text stands in single quotes: "
                 f"'{token.name}'); {listed(types)}"
             )
         if not names and token.name.lower() in _HIDDEN:
-            raise IndexProblem(f"{told(expression)}: there is no field {token.name!r}; {listed(types)}")
+            raise FilterProblem(f"{told(expression)}: there is no field {token.name!r}; {listed(types)}")
         used.update(names)
     _check_types(expression, tokens, types, known)
     return frozenset(used)
@@ -76,15 +76,15 @@ def fields_of(expression: str, types: Mapping[str, FieldType]) -> frozenset[str]
 def _tokens(expression: str, types: Mapping[str, FieldType]) -> list[_Token]:
     """Cut an expression into tokens, and refuse what is more than one expression."""
     if not expression.strip():
-        raise IndexProblem(f"The filter is empty; {listed(types)}")
+        raise FilterProblem(f"The filter is empty; {listed(types)}")
     if len(expression) > _MOST_CHARACTERS:
-        raise IndexProblem(
+        raise FilterProblem(
             f"The filter has {len(expression):,} characters; at most {_MOST_CHARACTERS:,} are read."
         )
     try:
         expression.encode()
     except UnicodeEncodeError:
-        raise IndexProblem("The filter holds bytes that are no UTF-8; write it in UTF-8.") from None
+        raise FilterProblem("The filter holds bytes that are no UTF-8; write it in UTF-8.") from None
     tokens = []
     depth = 0
     for match in _TOKEN.finditer(expression):
@@ -93,16 +93,16 @@ def _tokens(expression: str, types: Mapping[str, FieldType]) -> list[_Token]:
             continue
         depth += {"(": 1, ")": -1}.get(token.text, 0)
         if token.text in ("'", '"'):
-            raise IndexProblem(f"{told(expression)}: a quote is left open; {listed(types)}")
+            raise FilterProblem(f"{told(expression)}: a quote is left open; {listed(types)}")
         if token.kind in ("comment", "other") or depth < 0:
-            raise IndexProblem(
+            raise FilterProblem(
                 f"{told(expression)}: {token.text!r} has no place in a filter; {listed(types)}"
             )
         if token.kind == "word" and token.text.lower() == WIDENED:
-            raise IndexProblem(f"{told(expression)}: there is no function {token.text!r}.")
+            raise FilterProblem(f"{told(expression)}: there is no function {token.text!r}.")
         tokens.append(token)
     if depth:
-        raise IndexProblem(f"{told(expression)}: a bracket is left open; {listed(types)}")
+        raise FilterProblem(f"{told(expression)}: a bracket is left open; {listed(types)}")
     return tokens
 
 
@@ -144,11 +144,11 @@ def _check_types(
             continue
         name = token.name
         if kind == "list":
-            raise IndexProblem(
+            raise FilterProblem(
                 f"{told(expression)}: {name} holds lists; ask has({token.text}, {literal.text}) of them."
             )
         if literal.kind == "number" and kind == "text":
-            raise IndexProblem(
+            raise FilterProblem(
                 f"{told(expression)}: {name} holds text, and {literal.text} is a number; "
                 f"write '{literal.text}' to compare texts, or CAST({token.text} AS REAL)."
             )
@@ -156,7 +156,7 @@ def _check_types(
             try:
                 float(literal.text[1:-1])
             except ValueError:
-                raise IndexProblem(
+                raise FilterProblem(
                     f"{told(expression)}: {name} holds {'true or false' if kind == 'boolean' else 'numbers'}, "
                     f"and {literal.text} is none."
                 ) from None

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lsr.index.errors import IndexProblem
+from lsr.index.errors import FilterProblem
 from lsr.index.fields import FieldType, widened
 from lsr.index.filter_syntax import WIDENED, fields_of, listed, told
 
@@ -73,7 +73,7 @@ class Filter:
         """Check an expression against the fields of an index.
 
         Raises:
-            IndexProblem: for a mistake in the expression, naming it and listing the fields.
+            FilterProblem: for a mistake in the expression, naming it and listing the fields.
         """
         fields = fields_of(expression, types)
         checked = cls(expression, types, fields)
@@ -90,15 +90,19 @@ class Filter:
             connection.close()
 
     def matching(
-        self, connection: sqlite3.Connection, types: Mapping[str, FieldType], document_count: int
+        self,
+        connection: sqlite3.Connection,
+        types: Mapping[str, FieldType],
+        document_count: int,
+        seconds: float | None = None,
     ) -> NDArray[np.bool_]:
         """Return which documents of one store match, shape (document_count,).
 
         `types` are the store's own fields, in the order of its columns. The connection stays confined:
-        use one of the filter's own.
+        use one of the filter's own. It is stopped after `seconds`, or after `MOST_SECONDS`.
         """
         mask = np.zeros(document_count, np.bool_)
-        found = [row[0] for row in self._run(connection, types)]
+        found = [row[0] for row in self._run(connection, types, seconds)]
         if not all(isinstance(number, int) for number in found):
             raise sqlite3.DatabaseError("the number of a document is none")
         numbers = np.array(found, np.int64)
@@ -107,8 +111,11 @@ class Filter:
         mask[numbers] = True
         return mask
 
-    def _run(self, connection: sqlite3.Connection, types: Mapping[str, FieldType]) -> list[tuple[int]]:
-        stop_at = time.monotonic() + MOST_SECONDS
+    def _run(
+        self, connection: sqlite3.Connection, types: Mapping[str, FieldType], seconds: float | None = None
+    ) -> list[tuple[int]]:
+        seconds = MOST_SECONDS if seconds is None else seconds
+        stop_at = time.monotonic() + seconds
         connection.create_function("has", 2, _has, deterministic=True)
         connection.create_function(WIDENED, 3, widened, deterministic=True)
         query = f"SELECT {_NUMBER} FROM ({self._source(types)}) WHERE (\n{self.expression}\n)"
@@ -117,7 +124,7 @@ class Filter:
         try:
             return connection.execute(query).fetchall()
         except sqlite3.Error as error:
-            raise self._problem(error) from None
+            raise self._problem(error, seconds) from None
 
     def _source(self, types: Mapping[str, FieldType]) -> str:
         """Return a SELECT that gives the fields in use their names and their types in the index."""
@@ -141,21 +148,21 @@ class Filter:
         tables = "fields" if not own else "fields JOIN documents USING (number)"
         return f"SELECT {', '.join(columns)} FROM {tables}"
 
-    def _problem(self, error: sqlite3.Error) -> Exception:
+    def _problem(self, error: sqlite3.Error, seconds: float) -> Exception:
         """Return what is wrong as one sentence; damage of the file is passed on as it is."""
         name, text = told(self.expression), str(error)
         if "interrupted" in text:
-            return IndexProblem(f"{name} ran for more than {MOST_SECONDS:.0f} seconds; ask for less.")
+            return FilterProblem(f"{name} ran for more than {seconds:g} seconds; ask for less.")
         if "not authorized" in text or "prohibited" in text or "no such function" in text:
-            return IndexProblem(
+            return FilterProblem(
                 f"{name} uses what a filter may not ({text}); it has comparisons, AND, OR, NOT, IN, BETWEEN, "
                 f"LIKE, IS NULL and the functions {', '.join(sorted(FUNCTIONS))}."
             )
         if "malformed" in text or "not a database" in text or "disk" in text:
             return error
         if missing := re.search(r"no such column: (.*)", text):
-            return IndexProblem(f"{name}: there is no field {missing[1]!r}; {listed(self.types)}")
-        return IndexProblem(f"{name} is no filter ({text}); {listed(self.types)}")
+            return FilterProblem(f"{name}: there is no field {missing[1]!r}; {listed(self.types)}")
+        return FilterProblem(f"{name} is no filter ({text}); {listed(self.types)}")
 
 
 def _authorizer() -> Callable[..., int]:

@@ -67,6 +67,10 @@ class Index:
                 if newer == manifest:
                     raise
                 manifest = newer
+        self._take_up(manifest)
+
+    def _take_up(self, manifest: Manifest) -> None:
+        """Set what follows from the manifest."""
         self.manifest = manifest
         self._closed = False
         self.vocabulary_size = manifest.vocabulary_size
@@ -143,16 +147,19 @@ class Index:
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes on disk of postings, of documents and terms, of the rest, and of all."""
-        sizes = {"postings": 0, "texts": 0, "other": (self.folder / MANIFEST).stat().st_size}
+        sizes = {"postings": 0, "texts": 0, "other": self._manifest_bytes()}
         for file in self.manifest.files:
             if file.path.endswith(".sqlite") or "/text_term" in file.path:
                 sizes["texts"] += file.bytes
-            elif file.path.startswith("segments/"):
+            elif "/segments/" in f"/{file.path}":
                 sizes["postings"] += file.bytes
             else:
                 sizes["other"] += file.bytes
         sizes["total"] = sum(sizes.values())
         return sizes
+
+    def _manifest_bytes(self) -> int:
+        return (self.folder / MANIFEST).stat().st_size
 
     # Searching
 
@@ -294,21 +301,22 @@ class Index:
                 kinds.setdefault(name, []).append(kind)
         return {name: common_type(found) for name, found in kinds.items()}
 
-    def matching(self, where: str) -> Mask:
+    def matching(self, where: str, seconds: float | None = None) -> Mask:
         """Return which documents a filter such as ``year >= 2020`` holds for, shape (number_bound,).
 
         Give it to `search` as `allowed`. The last filters' answers are remembered; don't write to
-        what is returned.
+        what is returned. `seconds` is how long each segment may take, None for
+        `lsr.index.filters.MOST_SECONDS`.
 
         Raises:
-            IndexProblem: for a mistake in the filter; see `lsr.index.filters`.
+            FilterProblem: for a mistake in the filter; see `lsr.index.filters`.
         """
         found = self._answers.get(where)
         if found is None:
             from lsr.index.filters import Filter
 
             condition = Filter.parse(where, self.fields)
-            parts = [s.store.matching(condition, s.postings.document_count) for s in self._segments]
+            parts = [s.store.matching(condition, s.postings.document_count, seconds) for s in self._segments]
             found = np.concatenate([*parts, np.empty(0, np.bool_)])
             found.flags.writeable = False
             if len(self._answers) >= _FILTERS_REMEMBERED:
@@ -381,22 +389,31 @@ class Index:
                     found[id_] = number + segment.base
         return np.array([found.get(id_, -1) for id_ in ids], np.int64)
 
+    @property
+    def _segments_with_terms(self) -> Sequence[Segment]:
+        """Segments whose stores together know every term."""
+        return self._segments
+
     def vocabulary(self) -> list[str]:
         """Return the term of every id."""
-        stored = {number: term for segment in self._segments for number, term in segment.store.all_terms()}
+        stored = {
+            number: term
+            for segment in self._segments_with_terms
+            for number, term in segment.store.all_terms()
+        }
         return [stored.get(number, f"#{number}") for number in range(self.vocabulary_size)]
 
     def terms(self, term_ids: NDArray[np.int64]) -> list[str]:
         """Return the strings of term ids, in the order asked for; ``#ID`` for one that has no string."""
         found: dict[int, str] = {}
-        for segment in self._segments:
+        for segment in self._segments_with_terms:
             found.update(segment.store.terms(np.asarray(term_ids, np.int64)))
         return [found.get(term, f"#{term}") for term in np.asarray(term_ids).tolist()]
 
     def term_ids(self, terms: Sequence[str]) -> NDArray[np.int64]:
         """Return the ids of term strings, -1 for one that is unknown, shape (terms,)."""
         found: dict[str, int] = {}
-        for segment in self._segments:
+        for segment in self._segments_with_terms:
             for term, term_id in segment.store.term_ids(list(dict.fromkeys(terms))).items():
                 found.setdefault(term, term_id)
         return np.array([found.get(term, -1) for term in terms], np.int64)

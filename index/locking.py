@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lsr.index.errors import IndexProblem
+from lsr.index.errors import IndexBusy, IndexProblem
 from lsr.index.manifest import MANIFEST, Manifest
 
 LOCK = "lock"
@@ -21,13 +21,14 @@ def lock_index(folder: Path) -> FileLock:
     file stays.
 
     Raises:
-        IndexProblem: where another process holds it, or the folder cannot be written.
+        IndexBusy: where another process holds it.
+        IndexProblem: where the folder cannot be written.
     """
     lock = FileLock(folder / LOCK, thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise IndexProblem(
+        raise IndexBusy(
             f"{folder} is being changed by another process; try again when that is done."
         ) from None
     except OSError as error:

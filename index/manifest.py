@@ -18,6 +18,8 @@ from lsr.index.weighting import Bm25Weighting
 FORMAT = "lsr-index"
 VERSION = 2
 MANIFEST = "manifest.json"
+SHARDS = "shards.json"
+"""What a sharded index has instead, see `lsr.index.sharded`."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Manifest:
             "segments": [vars(segment) for segment in self.segments],
             "files": [vars(file) for file in self.files],
         }
-        body["checksum"] = _body_checksum(body)
+        body["checksum"] = body_checksum(body)
         return json.dumps(body, indent=1, ensure_ascii=False).encode()
 
     @classmethod
@@ -99,6 +101,11 @@ class Manifest:
         try:
             content = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
+            if (folder / SHARDS).exists():
+                raise IndexProblem(
+                    f"{folder} is a sharded index, which is searched but not changed; change the corpus and build it "
+                    "again with lsr index --ray."
+                ) from None
             raise IndexProblem(
                 f"{folder} is not an index (it has no {MANIFEST}); build one with: lsr index CORPUS -o INDEX"
             ) from None
@@ -119,7 +126,7 @@ class Manifest:
                 f"{folder} has index format {version}, and this program reads formats up to {VERSION}; "
                 "update it with: pip install --upgrade lsr-search"
             )
-        if body.pop("checksum", None) != _body_checksum(body):
+        if body.pop("checksum", None) != body_checksum(body):
             raise damaged
         try:
             check_body(body)
@@ -148,7 +155,8 @@ class Manifest:
         )
 
 
-def _body_checksum(body: dict[str, Any]) -> str:
+def body_checksum(body: dict[str, Any]) -> str:
+    """Return a SHA-256, in hex, of JSON values."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 

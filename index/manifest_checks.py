@@ -59,6 +59,11 @@ def check_body(body: Mapping[str, Any]) -> None:
         _require((deletions is None) == (deleted == 0), "a segment's deleted documents")
 
 
+def is_plain_name(value: Any) -> bool:
+    """Tell whether a value is a string of letters, digits, underscores and hyphens, such as names a folder."""
+    return _is(_TOKEN, value)
+
+
 def _require(holds: bool, what: str) -> None:
     if not holds:
         raise ValueError(what)

@@ -122,11 +122,11 @@ class Postings:
             return 0.0
         first, last = int(self.term_runs[term]), int(self.term_runs[term + 1])
         window, offset = divmod(document, WINDOW)
-        run = first + int(np.searchsorted(self.run_windows[first:last], window))
+        run = first + int(self.run_windows[first:last].searchsorted(window))
         if run == last or int(self.run_windows[run]) != window:
             return 0.0
         start, stop = int(self.run_starts[run]), int(self.run_starts[run + 1])
-        place = start + int(np.searchsorted(self.offsets[start:stop], np.uint16(offset)))
+        place = start + int(self.offsets[start:stop].searchsorted(np.uint16(offset)))
         if place == stop or int(self.offsets[place]) != offset:
             return 0.0
         return float(self.grid.decode(self.codes[place : place + 1])[0])

@@ -133,8 +133,10 @@ def _read_text_frequencies(folder: Path, entry: SegmentEntry) -> NDArray[np.int6
     return map_array(text_frequencies_path(folder, entry), np.dtype(np.int64))
 
 
-def open_segments(folder: Path, manifest: Manifest, known: Mapping[str, Segment]) -> list[Segment]:
-    """Open the segments of an index, sharing those that are `known` by name.
+def open_segments(
+    folder: Path, manifest: Manifest, known: Mapping[str, Segment], base: int = 0
+) -> list[Segment]:
+    """Open the segments of an index, sharing those that are `known` by name; documents count from `base`.
 
     Raises:
         IndexProblem: where a file is missing, has another size than the manifest says, or does not
@@ -151,7 +153,6 @@ def open_segments(folder: Path, manifest: Manifest, known: Mapping[str, Segment]
                 f"{path} is damaged: it has {size:,} bytes instead of {file.bytes:,}; build the index again."
             )
     segments: list[Segment] = []
-    base = 0
     try:
         for entry in manifest.segments:
             shared = known.get(entry.name)

@@ -162,11 +162,16 @@ class Store:
         except (*_DAMAGE, ValueError, TypeError) as error:
             raise self._damaged(error) from None
 
-    def matching(self, condition: Filter, document_count: int) -> NDArray[np.bool_]:
-        """Return which of the store's documents a filter holds for, shape (document_count,)."""
+    def matching(
+        self, condition: Filter, document_count: int, seconds: float | None = None
+    ) -> NDArray[np.bool_]:
+        """Return which of the store's documents a filter holds for, shape (document_count,).
+
+        It is stopped after `seconds`, see `lsr.index.filters`.
+        """
         try:
             with self._filter_lock:
-                return condition.matching(self._filter_connection, self.fields, document_count)
+                return condition.matching(self._filter_connection, self.fields, document_count, seconds)
         except _DAMAGE as error:
             raise self._damaged(error) from None
 

@@ -23,7 +23,7 @@ from lsr.index.errors import IndexProblem
 from lsr.index.files import replace_file, synchronise, synchronise_all
 from lsr.index.grid import ImpactBits, ImpactGrid
 from lsr.index.locking import LOCK, lock_index, remove_unnamed
-from lsr.index.manifest import MANIFEST, Manifest, file_entries
+from lsr.index.manifest import MANIFEST, SHARDS, Manifest, file_entries
 from lsr.index.segment_builder import SegmentBuilder
 from lsr.index.store import DocumentRecord
 from lsr.index.weighting import Bm25Weighting
@@ -45,6 +45,8 @@ class IndexWriter:
         impact_bits: 8 or 16 bits for an impact.
         impact_maximum: top of the impact grid; None takes the largest weight seen (1 for BM25,
             whose impacts are below 1).
+        average_length: under BM25, of documents; None takes that of the documents added. Parts of one
+            corpus in indexes of their own need that of the whole.
         overwrite: replace the index at `folder`, which stays searchable until the commit.
         store_texts: keep texts in the index, for snippets.
         durable: have the disk itself confirm every file before the index appears. Without, an index
@@ -62,6 +64,7 @@ class IndexWriter:
         bm25: tuple[float, float] | None = None,
         impact_bits: ImpactBits = 8,
         impact_maximum: float | None = None,
+        average_length: float | None = None,
         overwrite: bool = False,
         store_texts: bool = True,
         durable: bool = True,
@@ -72,6 +75,7 @@ class IndexWriter:
         self._bm25 = bm25
         self._bits: ImpactBits = impact_bits
         self._maximum = impact_maximum
+        self._average = average_length
         self._store_texts = store_texts
         self._durable = durable
         self._index_lock = self._lock_existing()
@@ -119,6 +123,10 @@ class IndexWriter:
             raise IndexProblem(f"{self.folder} exists and is not a folder; choose another place with -o.")
         if not any(self.folder.iterdir()):
             return
+        if (self.folder / SHARDS).exists():
+            raise IndexProblem(
+                f"{self.folder} is a sharded index; choose another folder with -o, or build it again with --ray."
+            )
         if not (self.folder / MANIFEST).exists():
             raise IndexProblem(
                 f"{self.folder} exists, is not empty and is not an index; choose another folder with -o."
@@ -173,7 +181,9 @@ class IndexWriter:
         weighting = None
         if self._bm25:
             lengths = self._builder.lengths
-            average = float(lengths.mean(dtype=np.float64)) if len(lengths) else 0.0
+            average = self._average
+            if average is None:
+                average = float(lengths.mean(dtype=np.float64)) if len(lengths) else 0.0
             weighting = Bm25Weighting(*self._bm25, average)
         grid = ImpactGrid(self._bits, self._maximum or (1.0 if self._bm25 else self._builder.largest or 1.0))
         entry = self._builder.finish(

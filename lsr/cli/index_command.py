@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lsr.cli.options import (
     compute_options,
@@ -14,10 +16,16 @@ from lsr.cli.options import (
     encoder_options,
     encoder_options_from,
     output_options,
+    positive_int,
     read_options_from,
     reading_options,
 )
 from lsr.cli.program import program
+from lsr.errors import UserError
+
+if TYPE_CHECKING:
+    from lsr.corpus import ReadReport
+    from lsr.retrieval import BuildReport
 
 _EXAMPLES = """\
 examples:
@@ -29,6 +37,7 @@ examples:
   lsr index corpus.jsonl -o my.index --encoder PATH       a learned sparse model
   lsr index corpus.jsonl -o my.index --encoder PATH --resume   give it again if it was interrupted
   zcat dump.gz | lsr index - -o dump.index                JSON Lines from standard input
+  lsr index parts/*.jsonl -o /shared/my.index --encoder PATH --ray head:6379   a Ray cluster builds it, in shards
 """
 
 
@@ -74,6 +83,19 @@ def add_parser(subparsers: Any) -> None:
         choices=["text"],
         help="leave out documents whose title and text, white space aside, are those of an earlier one",
     )
+    cluster = parser.add_argument_group("several machines")
+    cluster.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="spread the work over a Ray cluster and build a sharded index: HOST:PORT of its head, auto, or local "
+        "(workers on this machine); -o is on storage that all machines see",
+    )
+    cluster.add_argument(
+        "--shards",
+        type=positive_int,
+        metavar="N",
+        help="with --ray: parts of the index (default: one a worker)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -81,28 +103,13 @@ def run(args: argparse.Namespace) -> int:
     """Build the index and report on it."""
     from lsr.cli.progress import progress
     from lsr.corpus import ReadReport, estimate_total
-    from lsr.retrieval import build_index
 
     read_report = ReadReport()
     quiet = args.quiet or args.json
     total = None if quiet or not sys.stderr.isatty() else estimate_total(args.corpus)
     try:
         with progress("Indexing", total, quiet=quiet, fraction=lambda: read_report.fraction) as bar:
-            report = build_index(
-                args.corpus,
-                args.output,
-                args.encoder,
-                options=encoder_options_from(args),
-                read_options=read_options_from(args),
-                read_report=read_report,
-                overwrite=args.overwrite,
-                impact_bits=args.impact_bits,
-                store_texts=not args.no_texts,
-                durable=not args.no_sync,
-                deduplicate=args.deduplicate,
-                resume=args.resume,
-                progress=bar.advance,
-            )
+            report = _build(args, read_report, bar.advance)
     except KeyboardInterrupt:
         if not args.resume:
             raise
@@ -117,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"Indexed {documents} with {report.encoder} in {report.seconds:.1f} s: "
         f"{report.terms_per_document:.1f} terms a document, {_megabytes(report.index_bytes)} in {report.folder}"
+        + (f", {report.shards} shard{'s' * (report.shards != 1)}" if report.shards else "")
     )
     notes = [read_report.summary()]
     if report.same_text:
@@ -134,6 +142,39 @@ def run(args: argparse.Namespace) -> int:
         print(f"  note: {note}")
     print(f'Search it: {program()} search {report.folder} "your question"')
     return 0
+
+
+def _build(args: argparse.Namespace, read_report: ReadReport, progress: Callable[[int], None]) -> BuildReport:
+    """Build on this machine, or on a cluster."""
+    from lsr.retrieval import build_index
+
+    options: dict[str, Any] = {
+        "options": encoder_options_from(args),
+        "read_options": read_options_from(args),
+        "read_report": read_report,
+        "overwrite": args.overwrite,
+        "impact_bits": args.impact_bits,
+        "store_texts": not args.no_texts,
+        "durable": not args.no_sync,
+        "deduplicate": args.deduplicate,
+        "resume": args.resume,
+        "progress": progress,
+    }
+    if args.ray is None:
+        if args.shards is not None:
+            raise UserError("--shards divides what --ray builds; name a cluster, or --ray local.")
+        return build_index(args.corpus, args.output, args.encoder, **options)
+    from lsr.cluster import RayExecutor, build_sharded_index
+
+    # A worker computes with as many threads as it has processors.
+    options["options"] = dataclasses.replace(options["options"], threads=args.threads or 1)
+    with RayExecutor(args.ray, processors=args.threads or 1) as executor:
+        report = build_sharded_index(
+            args.corpus, args.output, args.encoder, executor=executor, shards=args.shards, **options
+        )
+        if executor.lost and not (args.quiet or args.json):
+            print(f"  note: {executor.lost} workers were lost; others did their work.", file=sys.stderr)
+        return report
 
 
 def _megabytes(count: int) -> str:

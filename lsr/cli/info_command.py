@@ -33,9 +33,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts of an index."""
-    from lsr.index import Index
+    from lsr.index import open_index
 
-    with Index(args.index) as index:
+    with open_index(args.index) as index:
         facts = _facts(index)
         if args.verify:
             start = time.perf_counter()
@@ -58,6 +58,7 @@ def _facts(index: Any) -> dict[str, Any]:
         "created": manifest.created,
         "documents": index.document_count,
         "deleted": index.number_bound - index.document_count,
+        "shards": list(getattr(index, "shards", ())),
         "segments": len(manifest.segments),
         "segment_documents": [
             {"name": s.name, "documents": s.live, "deleted": s.deleted, "postings": s.postings}
@@ -93,7 +94,8 @@ def _print(facts: dict[str, Any]) -> None:
         ("index", f"{facts['folder']}  (format {facts['format']}, created {facts['created']})"),
         (
             "documents",
-            f"{facts['documents']:,} in {len(segments)} segment{'s' * (len(segments) != 1)}"
+            f"{facts['documents']:,} in {_counted(len(segments), 'segment')}"
+            + (f" of {_counted(len(facts['shards']), 'shard')}" if facts["shards"] else "")
             + (f", {facts['deleted']:,} deleted ones still there" if facts["deleted"] else ""),
         ),
         (
@@ -145,6 +147,10 @@ def _print(facts: dict[str, Any]) -> None:
     for name, value in rows:
         table.add_row(name, value)
     Console(highlight=False).print(table)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _drift(frozen: float, now: float) -> str:

@@ -28,6 +28,9 @@ COMMANDS = (
     "train",
     "mine",
     "info",
+    "export",
+    "serve",
+    "mcp",
     "demo",
 )
 

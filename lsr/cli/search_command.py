@@ -28,6 +28,7 @@ examples:
   lsr search notes.index "battery life" -k 3 --explain       which terms earned the score
   lsr search papers.index "sparse retrieval" --where "year >= 2020 and lang = 'en'"
   lsr search notes.index                                     a prompt that stays open
+  lsr search my.index "solar panels" --engine opensearch --url http://localhost:9200
   lsr search my.index --queries queries.jsonl --run out.trec batches: BEIR JSON Lines or TSV in, TREC run out
 """
 
@@ -62,6 +63,20 @@ def add_parser(subparsers: Any) -> None:
         default="auto",
         help="how the index is searched; all return the same results (default: auto, the fastest)",
     )
+    engine = parser.add_argument_group("other engines")
+    engine.add_argument(
+        "--engine",
+        choices=["opensearch", "elasticsearch", "milvus", "qdrant", "vespa"],
+        help="let this engine rank, to which INDEX was exported (lsr export); INDEX gives queries and texts",
+    )
+    engine.add_argument(
+        "--url",
+        metavar="URL",
+        help="with --engine: where it runs; may be a path for milvus and qdrant",
+    )
+    engine.add_argument(
+        "--name", metavar="NAME", help="with --engine: what it calls the index (default: INDEX's name)"
+    )
     parser.add_argument(
         "--queries", metavar="FILE", help="JSON Lines (_id, text) or TSV (id, text) with queries"
     )
@@ -77,17 +92,32 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--queries FILE and --run OUT go together: one names the queries, the other the run.")
     if args.queries and args.query:
         raise UserError("Give either QUERY or --queries FILE, not both.")
-    from lsr.retrieval import Searcher
-
-    threads = args.threads or os.cpu_count() or 1
-    options = encoder_options_from(args)
-    with Searcher(args.index, encoder=args.encoder, options=options, threads=threads) as searcher:
+    with _searcher(args) as searcher:
         if args.queries:
             return _batch(searcher, args)
         if args.query is not None:
             _answer(searcher, args.query, args)
             return 0
         return _prompt(searcher, args)
+
+
+def _searcher(args: argparse.Namespace) -> Searcher:
+    """Open the index, or the index and the engine that searches in its place."""
+    from lsr.retrieval import Searcher
+
+    options = encoder_options_from(args)
+    if args.engine is None:
+        if args.url or args.name:
+            raise UserError("--url and --name say where --engine runs; name the engine too.")
+        threads = args.threads or os.cpu_count() or 1
+        return Searcher(args.index, encoder=args.encoder, options=options, threads=threads)
+    if args.url is None:
+        raise UserError(f"--engine {args.engine} needs --url, where it runs.")
+    if args.algorithm != "auto" or args.where is not None or args.encoder is not None:
+        raise UserError("--algorithm, --where and --encoder are this index's; leave them out with --engine.")
+    from lsr.export import EngineSearcher
+
+    return EngineSearcher(args.index, args.engine, args.url, collection=args.name, options=options)
 
 
 def _answer(searcher: Searcher, query: str, args: argparse.Namespace) -> None:
@@ -101,7 +131,7 @@ def _answer(searcher: Searcher, query: str, args: argparse.Namespace) -> None:
     hits = searcher.hits(found)
     explanations = [searcher.explain(query, hit, weights) for hit in hits]
     costs = []
-    if args.explain:
+    if args.explain and args.engine is None:
         allowed = None if args.where is None else searcher.index.matching(args.where)
         costs = searcher.index.costs(weights, args.k, algorithm=args.algorithm, allowed=allowed)[0]
     if args.json:
@@ -110,7 +140,7 @@ def _answer(searcher: Searcher, query: str, args: argparse.Namespace) -> None:
             for rank, (hit, terms) in enumerate(zip(hits, explanations, strict=True), 1)
         ]
         answer = {"query": query, "milliseconds": round(milliseconds, 3), "results": results}
-        if args.explain:
+        if costs:
             answer["segments"] = [cost._asdict() for cost in costs]
         print(json.dumps(answer))
         return
@@ -154,13 +184,8 @@ def _batch(searcher: Searcher, args: argparse.Namespace) -> int:
     queries = read_queries(args.queries)
     if not queries:
         raise UserError(f"{args.queries} holds no queries.")
-    vectors = [query.vector for query in queries if query.vector is not None]
-    if vectors and len(vectors) < len(queries):
-        raise UserError(f"{args.queries}: some queries have a vector and others have none; give all or none.")
     start = time.perf_counter()
-    weights = (
-        searcher.vector_queries(vectors) if vectors else searcher.encode_queries([q.text for q in queries])
-    )
+    weights = searcher.query_weights(queries)
     encoded = time.perf_counter()
     found = searcher.search_weights(weights, args.k, where=args.where, algorithm=args.algorithm)
     searched = time.perf_counter()

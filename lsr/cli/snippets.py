@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lsr.encoders.base import TermSpan
 
 WIDTH = 240
+# Not printable, but what is written with them (Persian, Hindi, families of emoji) falls apart without.
+_JOINERS = "\u200c\u200d"
 
 
 class Snippet(NamedTuple):
@@ -48,12 +49,19 @@ def make_snippet(
 def _best_start(matched: Sequence[TermSpan], scores: Mapping[str, float], width: int) -> int:
     """Return where the window begins that holds the most valuable set of terms; 0 without a match."""
     best, best_start = 0.0, 0
-    starts = [span.start for span in matched]
-    for first, span in enumerate(matched):
-        last = bisect_left(starts, span.start + width * 5 // 6)
-        value = sum(scores[term] for term in {other.term for other in matched[first:last]})
+    value, last = 0.0, 0
+    counts: dict[str, int] = {}
+    # The window slides from match to match; it is worth what the distinct terms in it earned.
+    for span in matched:
+        while last < len(matched) and matched[last].start < span.start + width * 5 // 6:
+            term = matched[last].term
+            counts[term] = counts.get(term, 0) + 1
+            value += scores[term] if counts[term] == 1 else 0.0
+            last += 1
         if value > best * 1.0001:
             best, best_start = value, span.start
+        counts[span.term] -= 1
+        value -= scores[span.term] if counts[span.term] == 0 else 0.0
     return best_start
 
 
@@ -74,13 +82,17 @@ def _whole_words(text: str, places: list[tuple[int, int]]) -> list[tuple[int, in
 
 def _one_line(text: str, marks: list[tuple[int, int]], cut_before: bool, cut_after: bool) -> Snippet:
     """Fold white space and move the marks with the text."""
+    if text.isprintable() and "  " not in text and not text.startswith(" "):  # Most are.
+        shift = 2 if cut_before else 0
+        folded = "… " * cut_before + text.rstrip() + " …" * cut_after
+        return Snippet(folded, [(start + shift, end + shift) for start, end in marks])
     pieces: list[str] = ["… "] if cut_before else []
     length = len(pieces[0]) if pieces else 0
     moved: dict[int, int] = {}
     space = True
     for place, character in enumerate(text):
         moved[place] = length
-        if character.isspace() or not character.isprintable():
+        if character.isspace() or not (character.isprintable() or character in _JOINERS):
             if not space:
                 pieces.append(" ")
                 length += 1

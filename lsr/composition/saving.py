@@ -28,9 +28,10 @@ from lsr.encoders.hub import resolve_source
 from lsr.encoders.loading import COMPOSITION_WEIGHTS
 from lsr.encoders.options import EncoderOptions
 from lsr.encoders.query_table import query_side
-from lsr.encoders.saving import write_encoder, write_tokenizer, written_whole
+from lsr.encoders.saving import write_encoder, write_tokenizer
 from lsr.encoders.tokenization import load_tokenizer
 from lsr.errors import UserError
+from lsr.whole_folder import written_whole
 
 _log = logging.getLogger("lsr")
 SETTINGS_FILE = "lsr_composition.json"

@@ -11,24 +11,50 @@ from lsr.corpus.document import Document
 from lsr.corpus.options import ReadOptions
 from lsr.corpus.records import document_from_record
 from lsr.corpus.report import BadDocument, ReadReport
-from lsr.corpus.streams import STANDARD_INPUT, describe_decode_error, open_bytes, read_lines
+from lsr.corpus.streams import (
+    STANDARD_INPUT,
+    describe_decode_error,
+    open_bytes,
+    open_range,
+    read_lines,
+)
 
 
 def read_jsonl(path: Path | str, options: ReadOptions, report: ReadReport) -> Iterator[Document]:
     """Yield the documents of a JSON Lines file, or of standard input for ``-``; empty lines are skipped."""
     name = "standard input" if path == STANDARD_INPUT else str(path)
     with open_bytes(path, report) as stream:
-        for number, line in read_lines(stream, options.encoding, name):
-            location = f"{name}:{number}"
-            try:
-                record = parse_object(line, options.encoding)
-                if record is None:
-                    continue
-                document = document_from_record(record, options, location)
-            except BadDocument as bad:
-                report.bad_document(location, str(bad), skip=options.skip_bad)
+        yield from _documents(read_lines(stream, options.encoding, name), name, options, report)
+
+
+def read_jsonl_range(
+    path: Path | str, start: int, stop: int, first_line: int, options: ReadOptions, report: ReadReport
+) -> Iterator[Document]:
+    """Yield the documents of whole lines of an uncompressed file, bytes `start` to `stop`.
+
+    `first_line` is the number of the first of them, for messages.
+    """
+    name = str(path)
+    with open_range(path, start, stop, report) as stream:
+        lines = read_lines(stream, options.encoding, name)
+        numbered = ((number + first_line - 1, line) for number, line in lines)
+        yield from _documents(numbered, name, options, report)
+
+
+def _documents(
+    lines: Iterator[tuple[int, str | UnicodeDecodeError]], name: str, options: ReadOptions, report: ReadReport
+) -> Iterator[Document]:
+    for number, line in lines:
+        location = f"{name}:{number}"
+        try:
+            record = parse_object(line, options.encoding)
+            if record is None:
                 continue
-            yield document
+            document = document_from_record(record, options, location)
+        except BadDocument as bad:
+            report.bad_document(location, str(bad), skip=options.skip_bad)
+            continue
+        yield document
 
 
 def parse_object(line: str | UnicodeDecodeError, encoding: str) -> dict[str, Any] | None:

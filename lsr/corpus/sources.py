@@ -56,10 +56,15 @@ def read_corpus(
     """
     options = options or ReadOptions()
     report = report if report is not None else ReadReport()
-    found = [_find(source) for source in sources]
+    found = check_sources(sources)
     sizes = [source.size for source in found]
     report.bytes_total = None if None in sizes else sum(size for size in sizes if size is not None)
     return _read_all(found, options, report)
+
+
+def check_sources(sources: Sequence[str | Path]) -> list[_Source]:
+    """Find all sources; one that does not exist or is of no known kind raises `UserError`."""
+    return [_find(source) for source in sources]
 
 
 def _read_all(sources: list[_Source], options: ReadOptions, report: ReadReport) -> Iterator[Document]:
@@ -107,10 +112,9 @@ def _python_docs() -> _Source:
 
 
 def _find_folder(path: Path) -> _Source:
-    for name in _BEIR_CORPUS:
-        corpus = path / name
-        if corpus.is_file():
-            return _find_file(corpus)
+    corpus = beir_corpus(path)
+    if corpus is not None:
+        return _find_file(corpus)
     files, others = prose.list_files(path)
     if not files:
         raise UserError(
@@ -122,6 +126,16 @@ def _find_folder(path: Path) -> _Source:
         prose.total_size(files),
         lambda: len(files),
     )
+
+
+def beir_corpus(folder: Path) -> Path | None:
+    """Return the file of documents of a BEIR folder, None for another folder."""
+    return next((folder / name for name in _BEIR_CORPUS if (folder / name).is_file()), None)
+
+
+def is_json_lines(path: Path) -> bool:
+    """Tell by its name whether an uncompressed file is read as JSON Lines."""
+    return path.suffix.lower() in _JSON_LINES
 
 
 def _find_file(path: Path) -> _Source:

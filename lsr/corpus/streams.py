@@ -52,6 +52,22 @@ class _Counted(io.RawIOBase):
         return len(data)
 
 
+class _Limited(io.RawIOBase):
+    """A raw byte stream that ends after so many bytes."""
+
+    def __init__(self, inner: io.FileIO, left: int) -> None:
+        self._inner = inner
+        self._left = left
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        count = self._inner.readinto(memoryview(buffer)[: self._left]) or 0
+        self._left -= count
+        return count
+
+
 class _ZstdReader(io.RawIOBase):
     """Zstandard frames, one after another; unlike zstandard's own reader it notices a cut-off file."""
 
@@ -117,6 +133,28 @@ def open_bytes(path: Path | str, report: ReadReport) -> Iterator[IO[bytes]]:
         if type(error).__module__.partition(".")[0] != "zstandard":
             raise
         raise _damaged(name, error) from error
+
+
+@contextmanager
+def open_range(path: Path | str, start: int, stop: int, report: ReadReport) -> Iterator[IO[bytes]]:
+    """Open the bytes `start` to `stop` of an uncompressed file for the length of a ``with`` block."""
+    try:
+        with open(path, "rb", buffering=0) as raw:
+            raw.seek(start)
+            limited = io.BufferedReader(_Limited(raw, stop - start), _BUFFER)
+            yield io.BufferedReader(_Counted(limited, report), _BUFFER)
+    except OSError as error:
+        raise cannot_read(str(path), error) from error
+
+
+def is_compressed(path: Path) -> bool:
+    """Tell by its first bytes whether a file is compressed."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise cannot_read(str(path), error) from error
+    return start.startswith(_GZIP) or start == _ZSTD
 
 
 def _damaged(name: str, error: Exception) -> UserError:

@@ -155,6 +155,34 @@ class BagOfTokensQueryEncoder:
         weights[inside] = self._table[ids[inside]]
         return weights
 
+    def frozen(self, statistics: CorpusStatistics, terms: Sequence[str]) -> BagOfTokensQueryEncoder:
+        """Return an encoder with the weights that this one has over an index now, for use without the index.
+
+        Args:
+            statistics: those of the index.
+            terms: its vocabulary by id, which goes past the tokenizer's where words have terms of their own.
+        """
+        if self._idf != "corpus" and self._words is None:
+            return self
+        used = np.concatenate([np.flatnonzero(self._table > 0), np.arange(self.vocabulary_size, len(terms))])
+        weights = (
+            self._corpus_weights([used], statistics)[0]
+            if self._idf == "corpus"
+            else self._training_weights(used)
+        )
+        table = np.zeros(len(terms), np.float32)
+        table[used] = weights
+        words = self._words
+        return BagOfTokensQueryEncoder(
+            self._tokenizer,
+            table,
+            kind=self._kind,
+            max_length=self._max_length,
+            max_terms=self._max_terms,
+            prompt=self._prompt,
+            words=None if words is None else words.with_grown(terms[self.vocabulary_size :]),
+        )
+
     def _corpus_weights(
         self, pieces: list[NDArray[np.int64]], statistics: CorpusStatistics | None
     ) -> list[NDArray[np.float32]]:

@@ -47,6 +47,7 @@ class WordTerms:
         self._stop_words = ENGLISH_STOP_WORDS if stop_words != NONE else frozenset()
         self._stem = _stemmer(stemmer)
         self._seen = _SeenWords(self._id_of)
+        self._written: dict[str, tuple[str, ...]] = {}
 
     def extend_vocabulary(self, terms: Sequence[str]) -> None:
         """Give the next ids to terms that the vocabulary lacks, in their order."""
@@ -68,9 +69,17 @@ class WordTerms:
     def spans(self, text: str) -> list[TermSpan]:
         """Return where the terms of a text stand in it."""
         spans = []
+        if len(self._written) > _CACHED_WORDS // 10:
+            self._written.clear()
         for match in _WRITTEN_WORD.finditer(text):
-            # One word as written is several where compatibility form splits it; they share its place.
-            for term in self.terms(match.group()):
+            word = match.group()
+            terms = self._written.get(word)
+            if terms is None:
+                # One word as written is several where compatibility form splits it; they share its place.
+                terms = tuple(self.terms(word))
+                # Others that search at the same time may put the same there.
+                self._written[word] = terms
+            for term in terms:
                 spans.append(TermSpan(match.start(), match.end(), term))
         return spans
 

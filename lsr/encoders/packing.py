@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from lsr.encoders.checkpoint import FACTORS_FILE, HEAD_ROWS_FILE, IDF_FILE, OWN_CONFIG
 from lsr.encoders.packed_weights import PACKED_FILE, write_packed
-from lsr.encoders.saving import write_token_table, write_tokenizer, written_whole
+from lsr.encoders.saving import write_token_table, write_tokenizer
 from lsr.errors import UserError
+from lsr.whole_folder import written_whole
 
 if TYPE_CHECKING:
     from lsr.encoders.learned import LearnedEncoder

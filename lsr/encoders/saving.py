@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +15,7 @@ from numpy.typing import NDArray
 from lsr.encoders.checkpoint import FACTORS_FILE, HEAD_ROWS_FILE, OWN_CONFIG
 from lsr.encoders.tokenization import TOKENIZER_FILE
 from lsr.errors import UserError
+from lsr.whole_folder import written_whole
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -52,32 +50,6 @@ def save_encoder(encoder: LearnedEncoder, folder: Path) -> None:
     """
     with written_whole(folder) as draft:
         write_encoder(encoder, draft)
-
-
-@contextlib.contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """Give a folder to write in, which becomes `folder` in the end, or goes if that fails.
-
-    `folder` must not exist or be empty; otherwise, and where it cannot be written, a `UserError`.
-    """
-    folder = folder.expanduser().absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists already; name a new folder to save the encoder in.")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error}); name another folder.") from None
-    try:
-        yield draft
-        draft.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        os.replace(draft, folder)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error}); name another folder.") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_encoder(encoder: LearnedEncoder, folder: Path) -> None:

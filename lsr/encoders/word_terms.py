@@ -31,11 +31,19 @@ _CACHED_WORDS = 1_000_000
 
 
 class WordLookup:
-    """From words to terms: the id of a piece, or the name of a term that no piece stands for."""
+    """From words to terms: the id of a piece, or the name of a term that no piece stands for.
 
-    def __init__(self, classes: StemClasses) -> None:
+    `grown` names the terms behind the pieces, where they are known and will not grow: these have ids too.
+    """
+
+    def __init__(self, classes: StemClasses, grown: Sequence[str] = ()) -> None:
         self.classes = classes
         self._words = WordTerms(LANGUAGE, LANGUAGE)
+        self._grown = {term: len(classes.term_of) + i for i, term in enumerate(grown)}
+
+    def with_grown(self, grown: Sequence[str]) -> WordLookup:
+        """Return the look-up with the names of the terms behind the pieces."""
+        return WordLookup(self.classes, grown)
 
     @classmethod
     def of(cls, pieces: Sequence[str]) -> WordLookup:
@@ -48,7 +56,8 @@ class WordLookup:
         `max_length` counts words, stop words among them; None reads all.
         """
         stems = self._words.terms(text, max_length)
-        return [self.classes.by_stem.get(stem, f"{stem}*") for stem in stems]
+        pieces, grown = self.classes.by_stem, self._grown
+        return [pieces[stem] if stem in pieces else grown.get(f"{stem}*", f"{stem}*") for stem in stems]
 
     def spans(self, text: str, pieces: Sequence[str]) -> list[TermSpan]:
         """Return where the words of a text stand in it; `pieces` names the pieces by id."""
@@ -68,6 +77,7 @@ class WordLookup:
                 zip(map(str, joined.tolist()), self.classes.term_of[joined].tolist(), strict=True)
             ),
             "stems": self.classes.by_stem,
+            "grown": list(self._grown),
         }
         (folder / _FILE).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 
@@ -82,12 +92,13 @@ class WordLookup:
             joined = {int(piece): int(term) for piece, term in record["joined"].items()}
             by_stem = {str(stem): int(term) for stem, term in record["stems"].items()}
             numbers = [*joined, *joined.values(), *by_stem.values()]
+            grown = [str(term) for term in record.get("grown", [])]
             if numbers and not 0 <= min(numbers) <= max(numbers) < count:
                 raise ValueError("it names a piece that there is not")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} cannot be read ({error}); build the index again.") from None
         term_of[list(joined)] = list(joined.values())
-        return cls(StemClasses(term_of, by_stem))
+        return cls(StemClasses(term_of, by_stem), grown)
 
 
 class DocumentWords(WordLookup):

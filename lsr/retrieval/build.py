@@ -39,7 +39,7 @@ class BuildReport:
 
     `resumed_documents` counts those whose weights an interrupted run had encoded, `same_text` those
     left out because an earlier one has the same text, `cut_documents` those longer than the encoder
-    reads; `largest_error` and
+    reads; `shards` is 0 for an index in one piece; `largest_error` and
     `relative_error` state what storing impacts on a grid of integers cost (the largest difference
     from the float weights, and the mean difference as a part of the mean weight).
     """
@@ -60,6 +60,7 @@ class BuildReport:
     impact_bits: int
     largest_error: float
     relative_error: float
+    shards: int = 0
 
     @property
     def terms_per_document(self) -> float:
@@ -115,7 +116,7 @@ def build_index(
     if first is None:
         raise UserError("The corpus holds no documents; name a file or folder that does.")
     with_vectors = first.vector is not None
-    loaded = _encoder(encoder, with_vectors, options)
+    loaded = choose_encoder(encoder, with_vectors, options)
     bm25 = (loaded.settings["k1"], loaded.settings["b"]) if loaded.weighting == "frequency" else None
     description = {
         "name": str(loaded.name),
@@ -184,7 +185,10 @@ def build_index(
     )
 
 
-def _encoder(encoder: str | Path | Encoder | None, with_vectors: bool, options: EncoderOptions) -> Encoder:
+def choose_encoder(
+    encoder: str | Path | Encoder | None, with_vectors: bool, options: EncoderOptions
+) -> Encoder:
+    """Return the encoder that a corpus is indexed with, loaded, see `build_index`."""
     if encoder is None and with_vectors:
         return ExternalEncoder()
     if encoder is None or isinstance(encoder, (str, Path)):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,11 @@ from lsr.encoders.external import vectors_to_rows
 from lsr.encoders.loading import load_query_encoder
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
-from lsr.index import Hits, Index
+from lsr.index import Hits, open_index
 from lsr.index.planner import Algorithm
+
+if TYPE_CHECKING:
+    from lsr.corpus import Query
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Searcher:
         options: EncoderOptions | None = None,
         threads: int = 1,
     ) -> None:
-        self.index = Index(folder)
+        self.index = open_index(folder)
         self.threads = threads
         self._options = options or EncoderOptions()
         if encoder is not None:
@@ -92,18 +96,34 @@ class Searcher:
                 self.index.close()
                 self.index = newer
 
+    def newest(self) -> Searcher:
+        """Return a searcher of the newest snapshot: this one where nothing changed, otherwise a new one.
+
+        Searches under way with the old one go on; each is closed on its own.
+        """
+        newer = self.index.refresh()
+        if newer is self.index:
+            return self
+        other = copy.copy(self)
+        other.index = newer
+        if newer.encoder_folder != self.index.encoder_folder:
+            try:
+                other.encoder = other._load_encoder()
+            except BaseException:
+                other.index.close()
+                raise
+        return other
+
     def refresh(self) -> bool:
         """Go on with the newest snapshot of the index; return whether there was a newer one.
 
         Not while another thread searches with this searcher: the old snapshot is closed.
         """
-        newer = self.index.refresh()
-        if newer is self.index:
+        newer = self.newest()
+        if newer is self:
             return False
-        old, self.index = self.index, newer
+        old, self.index, self.encoder = self.index, newer.index, newer.encoder
         old.close()
-        if newer.encoder_folder != old.encoder_folder:
-            self.encoder = self._load_encoder()
         return True
 
     def _check_same(self, encoder: str | Path | Encoder, options: EncoderOptions) -> None:
@@ -126,6 +146,17 @@ class Searcher:
     def vector_queries(self, vectors: Sequence[Mapping[str, float]]) -> sparse.csr_array:
         """Return queries given as term-to-weight mappings, shape (vectors, vocabulary)."""
         return vectors_to_rows(vectors, self.index)
+
+    def query_weights(self, queries: Sequence[Query]) -> sparse.csr_array:
+        """Return the weights of a file's queries, texts or vectors, shape (queries, vocabulary)."""
+        vectors = [query.vector for query in queries if query.vector is not None]
+        if vectors and len(vectors) < len(queries):
+            raise UserError("Some queries have a vector and others have none; give all or none.")
+        return (
+            self.vector_queries(vectors)
+            if vectors
+            else self.encode_queries([query.text for query in queries])
+        )
 
     def search_weights(
         self,

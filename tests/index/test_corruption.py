@@ -14,7 +14,7 @@ import pytest
 import small_changes
 
 from lsr.index import Index, IndexProblem
-from lsr.index.manifest import MANIFEST, FileEntry, Manifest, _body_checksum, file_entry
+from lsr.index.manifest import MANIFEST, FileEntry, Manifest, body_checksum, file_entry
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="damage is looked at in a forked process")
 
@@ -53,7 +53,7 @@ def _forge(folder: Path, **changes: object) -> None:
     body = json.loads((folder / MANIFEST).read_text())
     body.update(changes)
     del body["checksum"]
-    body["checksum"] = _body_checksum(body)
+    body["checksum"] = body_checksum(body)
     (folder / MANIFEST).write_text(json.dumps(body))
 
 

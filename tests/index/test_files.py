@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 
 from lsr.index import DocumentRecord, Index, IndexProblem, IndexWriter
-from lsr.index.manifest import MANIFEST, _body_checksum
+from lsr.index.manifest import MANIFEST, body_checksum
 
 WEIGHTS = sparse.csr_array(np.array([[1.0, 0.5, 0], [0, 2.0, 0], [0, 0, 0], [0.1, 0, 3.0]], np.float32))
 RECORDS = [DocumentRecord(f"d{i}", f"title {i}", f"text {i}", {"year": 2000 + i}) for i in range(4)]
@@ -165,7 +165,7 @@ def _edit_manifest(folder: Path, **changes: object) -> None:
     body = json.loads((folder / MANIFEST).read_text())
     body.pop("checksum")
     body.update(changes)
-    body["checksum"] = _body_checksum(body)
+    body["checksum"] = body_checksum(body)
     (folder / MANIFEST).write_text(json.dumps(body))
 
 

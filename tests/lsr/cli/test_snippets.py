@@ -62,11 +62,16 @@ def test_marks_stay_inside_one_printable_line(text: str, places: list[tuple[int,
     )
     snippet = make_snippet(text, spans, {"t0": 1.0, "t1": 2.0}, width)
     assert "\n" not in snippet.text
-    assert snippet.text.isprintable()
+    assert snippet.text.replace("\u200c", "").replace("\u200d", "").isprintable()
     last = 0
     for start, end in snippet.marks:
         assert last <= start <= end <= len(snippet.text)
         last = end
+
+
+def test_what_joins_characters_stays() -> None:
+    family = "\U0001f469\u200d\U0001f467"
+    assert marked(f"{family}  x", {"x": 1.0}) == (f"{family} x", ["x"])
 
 
 def test_titles_cannot_steer_a_terminal() -> None:

@@ -126,7 +126,7 @@ def test_deleting_from_the_first_format_reads_the_texts_again(
 
 
 def without_text_terms(folder: Path) -> None:
-    from lsr.index.manifest import _body_checksum
+    from lsr.index.manifest import body_checksum
 
     manifest = folder / "manifest.json"
     body = json.loads(manifest.read_text())
@@ -134,7 +134,7 @@ def without_text_terms(folder: Path) -> None:
     gone = [file["path"] for file in body["files"] if "/text_term" in file["path"]]
     assert len(gone) == 2
     body["files"] = [file for file in body["files"] if file["path"] not in gone]
-    body["checksum"] = _body_checksum(body)
+    body["checksum"] = body_checksum(body)
     manifest.write_text(json.dumps(body))
     for path in gone:
         (folder / path).unlink()

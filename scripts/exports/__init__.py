@@ -1,0 +1,1 @@
+"""Engines that read what ``lsr export`` wrote, for export_parity.py."""
