@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn import functional
 from torch.nn.functional import normalize
 
 from .inputs import Ragged
 
 _WIDTHS = 16
+
+
+class Packed(NamedTuple):
+    """Texts laid end to end.
+
+    `tokens`, `places` (in the text) and `owners` (number of the text) have shape (tokens,); `starts`,
+    int32, shape (texts + 1,). `longest` bounds the lengths; `count` is the number of texts.
+    """
+
+    tokens: torch.Tensor
+    places: torch.Tensor
+    owners: torch.Tensor
+    starts: torch.Tensor
+    longest: int
+    count: int
 
 
 class Texts:
@@ -41,26 +58,40 @@ class Texts:
         tokens = self.values[taken.clamp(max=len(self.values) - 1)].long()
         return torch.where(mask, tokens, fill), mask
 
+    def packed(self, rows: torch.Tensor, limit: int) -> Packed:
+        """Return texts end to end, each cut at `limit` (its last token stays)."""
+        whole = self.lengths[rows]
+        lengths = whole.clamp(max=limit)
+        starts = functional.pad(torch.cumsum(lengths, 0), (1, 0))
+        owners = torch.repeat_interleave(lengths)
+        places = torch.arange(len(owners), device=rows.device) - starts[owners]
+        last = places == lengths[owners] - 1
+        at = self.starts[rows][owners] + torch.where(last, whole[owners] - 1, places)
+        return Packed(self.values[at].long(), places, owners, starts.int(), limit, len(rows))
 
-def embed(model_folder: Path, texts: Texts, pad: int, token_budget: int) -> torch.Tensor:
-    """Return unit embeddings, float16, shape (texts, width): mean over tokens, as both teachers were trained."""
+
+def load_teacher(folder: Path, device: torch.device) -> Any:
+    """Return a dense model, in half precision on a GPU."""
     from transformers import AutoModel
 
+    model = AutoModel.from_pretrained(str(folder)).to(device).eval()
+    return model.half() if device.type == "cuda" else model.float()
+
+
+@torch.inference_mode()
+def embed(model: Any, texts: Texts, pad: int, token_budget: int) -> torch.Tensor:
+    """Return unit embeddings, float16, shape (texts, width): mean over tokens, as both teachers were trained."""
     device = texts.values.device
-    model = AutoModel.from_pretrained(str(model_folder)).to(device).eval()
-    if device.type == "cuda":
-        model = model.half()
     order = torch.argsort(texts.lengths, descending=True)
     result = torch.zeros((len(texts), model.config.hidden_size), dtype=torch.float16, device=device)
     done = 0
-    with torch.inference_mode():
-        while done < len(order):
-            size = max(1, token_budget // int(texts.lengths[order[done]]))
-            rows = order[done : done + size]
-            tokens, mask = texts.padded(rows, fill=pad)
-            states = model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
-            weights = mask.unsqueeze(2).to(states.dtype)
-            mean = (states * weights).sum(1).float() / weights.sum(1).float()
-            result[rows] = normalize(mean, dim=1).half()
-            done += size
+    while done < len(order):
+        size = max(1, token_budget // int(texts.lengths[order[done]]))
+        rows = order[done : done + size]
+        tokens, mask = texts.padded(rows, fill=pad)
+        states = model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+        weights = mask.unsqueeze(2).to(states.dtype)
+        mean = (states * weights).sum(1).float() / weights.sum(1).float()
+        result[rows] = normalize(mean, dim=1).half()
+        done += size
     return result

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .dense import Texts, embed
+from .dense import Texts, embed, load_teacher
 from .inputs import Ragged, same_vocabulary
 
 _PADDING = {"bert": 0, "mpnet": 1}
@@ -24,6 +24,7 @@ def embed_part(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for teacher in teachers:
         name, folder, *kind = teacher.split("=")
+        model = load_teacher(Path(folder), device)
         table = None
         if kind:
             table = same_vocabulary(inputs / "tokenizer.json", Path(folder) / "tokenizer.json")
@@ -39,7 +40,7 @@ def embed_part(
                 values = table[values]
             starts = np.concatenate([[0], np.cumsum(lengths[mine])]).astype(np.int64)
             texts = Texts(Ragged(values, starts), device)
-            found = embed(Path(folder), texts, _PADDING[kind[0] if kind else "bert"], token_budget)
+            found = embed(model, texts, _PADDING[kind[0] if kind else "bert"], token_budget)
             np.save(inputs / f"{group}.{name}.part-{part}-{parts}.npy", found.cpu().numpy())
             print(name, group, len(texts), f"{time.monotonic() - began:.1f} s", flush=True)
 

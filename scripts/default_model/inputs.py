@@ -22,7 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from lsr.encoders.stem_classes import content_pieces, stem_classes
+
 MAX_TOKENS = 256
+MAX_QUERY_TOKENS = 96
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _HELD_OUT = 0.03
 # Dictionary entries are short and many; more of them teach nothing new.
@@ -65,7 +68,10 @@ def read_pairs(folder: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def made_queries(text: str) -> list[str]:
-    """Return up to two queries cut from a text: a sentence, and a run of words; none of a short text."""
+    """Return up to three queries cut from a text: a run of words, a sentence, and a few sentences.
+
+    None of a short text; a few sentences of a long one only.
+    """
     words = text.split()
     if len(words) < 30:
         return []
@@ -76,6 +82,9 @@ def made_queries(text: str) -> list[str]:
     sentences = [s for s in _SENTENCE.split(text) if 5 <= len(s.split()) <= 40]
     if sentences:
         queries.append(chance.choice(sentences))
+    if len(sentences) >= 6:
+        first = chance.randrange(len(sentences) - 3)
+        queries.append(" ".join(sentences[first : first + chance.randint(2, 4)]))
     return queries
 
 
@@ -158,7 +167,7 @@ def prepare(
             query_document.append(document_ids.setdefault(positive, len(document_ids)))
             query_texts.append(query)
         source_of = [numbers[source] for source, _, _ in pairs]
-        kind = [0] * len(pairs)  # 0 a query of the data, 1 a run of words, 2 a sentence
+        kind = [0] * len(pairs)  # 0 a query of the data, 1 a run of words, 2 a sentence, 3 a few sentences
         document_source = np.zeros(len(document_ids), np.int16)
         document_source[np.array(query_document)] = np.array(source_of)
         texts = list(document_ids)
@@ -180,7 +189,10 @@ def prepare(
         done = {
             f"{name}.{part}": _process(rows, limit, pool)
             for name, (documents, queries) in groups.items()
-            for part, rows, limit in (("documents", documents, MAX_TOKENS), ("queries", queries, 64))
+            for part, rows, limit in (
+                ("documents", documents, MAX_TOKENS),
+                ("queries", queries, MAX_QUERY_TOKENS),
+            )
         }
     hashes = np.unique(np.concatenate([found["stems"] for found in done.values()]))
     for name, found in done.items():
@@ -192,6 +204,23 @@ def prepare(
         np.save(output / f"{name}.lengths.npy", found["lengths"])
         _report(name, len(found["lengths"]), "texts", len(found["tokens"]), "tokens")
     (output / "stems.json").write_text(json.dumps(len(hashes)))
+    pieces = terms_by_id(Tokenizer.from_file(str(tokenizer)))
+    classes = stem_classes(pieces)
+    np.save(output / "term_of_piece.npy", classes.term_of.astype(np.int32))
+    # The piece that stands for each stem, -1 for stems that no piece has.
+    term_of_stem = np.full(len(hashes), -1, np.int32)
+    for stem, piece in classes.by_stem.items():
+        code = np.uint32(zlib.crc32(stem.encode()))
+        if (place := np.searchsorted(hashes, code)) < len(hashes) and hashes[place] == code:
+            term_of_stem[place] = piece
+    np.save(output / "term_of_stem.npy", term_of_stem)
+    np.save(output / "content_pieces.npy", content_pieces(pieces))
+    _report(len(set(classes.term_of.tolist())), "of", len(pieces), "pieces stand for a class of stems")
+
+
+def terms_by_id(tokenizer: Tokenizer) -> list[str]:
+    """Return the piece of each id."""
+    return [tokenizer.id_to_token(number) for number in range(tokenizer.get_vocab_size())]
 
 
 def same_vocabulary(tokenizer: Path, other: Path) -> NDArray[np.uint16]:

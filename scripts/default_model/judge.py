@@ -11,8 +11,13 @@ import torch
 
 from .dense import Texts
 from .inputs import Ragged
-from .lexical import Lexical
-from .student import Student, bags
+from .lexical import Words
+from .statistics import own_idf
+from .student import Student, Vocabulary, asked_terms
+
+# How much of BM25's saturated term frequency a document's own words get on top.
+LEXICAL = 0.7
+_LEXICAL_WEIGHTS = (0, 0.5, LEXICAL, 1.0)
 
 
 @dataclass
@@ -23,16 +28,16 @@ class Collection:
     documents: Texts
     queries: Texts
     judged: torch.Tensor
-    lexical: Lexical
+    words: Words
 
     @classmethod
-    def load(cls, folder: Path, name: str, key: str, stem_count: int, device: torch.device) -> Collection:
+    def load(cls, folder: Path, name: str, device: torch.device) -> Collection:
         return cls(
             name,
-            Texts(Ragged.load(folder, f"{name}.documents.{key}"), device),
-            Texts(Ragged.load(folder, f"{name}.queries.{key}"), device),
+            Texts(Ragged.load(folder, f"{name}.documents.bert"), device),
+            Texts(Ragged.load(folder, f"{name}.queries.bert"), device),
             torch.from_numpy(np.load(folder / f"{name}.qrels.npy")).to(device),
-            Lexical(folder, name, stem_count, device),
+            Words(folder, name, device),
         )
 
 
@@ -47,66 +52,90 @@ def ndcg(scores: torch.Tensor, judged: torch.Tensor, k: int = 10) -> float:
     return float(value[ideal.sum(1) > 0].mean())
 
 
-def own_pieces_idf(texts: Texts, vocabulary: int, special: list[int]) -> torch.Tensor:
-    """Return ln(1 + (N - df + .5) / (df + .5)) over the texts' own pieces, shape (vocabulary,)."""
-    rows = torch.repeat_interleave(torch.arange(len(texts), device=texts.values.device), texts.lengths)
-    pairs = torch.unique(rows * vocabulary + texts.values.long())
-    frequency = torch.bincount(pairs % vocabulary, minlength=vocabulary).double()
-    idf = torch.log1p((len(texts) - frequency + 0.5) / (frequency + 0.5)).float()
-    idf[special] = 0
-    return idf
+def prune(weights: torch.Tensor, limit: int, others: torch.Tensor | None = None) -> torch.Tensor:
+    """Keep the `limit` heaviest terms of each row, less the `others` (rows,) that it has elsewhere.
+
+    The rest become 0.
+    """
+    best = weights.topk(limit, dim=1).values
+    if others is None:
+        least = best[:, -1:]
+    else:
+        least = best.gather(1, (limit - others).clamp(min=1).unsqueeze(1) - 1)
+    return weights.masked_fill(weights < least, 0)
 
 
 @torch.inference_mode()
-def encode(student: Student, texts: Texts, limit: int | None = None, keep: int | None = None) -> torch.Tensor:
-    """Return all documents' term weights, float16, shape (documents, vocabulary)."""
+def encode(student: Student, texts: Texts, limit: int = 256) -> torch.Tensor:
+    """Return all documents' learned term weights, float16, shape (documents, vocabulary)."""
     parts, order = [], torch.argsort(texts.lengths)
-    for rows in order.split(256):
-        with torch.autocast("cuda", torch.bfloat16, enabled=texts.values.is_cuda):
-            weights = student.documents(texts, rows, 1, limit)
-        if keep:
-            weights = prune(weights, keep)
-        parts.append(weights.half())
+    for rows in order.split(512):
+        with torch.autocast(texts.values.device.type, torch.bfloat16, enabled=texts.values.is_cuda):
+            parts.append(student.documents(texts, rows, 1, limit).half())
     return torch.cat(parts)[torch.argsort(order)]
-
-
-def prune(weights: torch.Tensor, keep: int, importance: torch.Tensor | None = None) -> torch.Tensor:
-    """Keep the `keep` heaviest terms of each row (by weight times `importance`), the others become 0."""
-    keys = weights if importance is None else weights * importance
-    least = keys.topk(keep, dim=1).values[:, -1:]
-    return weights.masked_fill(keys < least, 0)
 
 
 @torch.inference_mode()
 def judge(
-    student: Student, collection: Collection, training_idf: torch.Tensor, special: list[int]
+    student: Student, collection: Collection, trained: tuple[torch.Tensor, torch.Tensor]
 ) -> dict[str, Any]:
-    """Return nDCG@10 with both IDFs, unpruned and pruned, and terms a document."""
-    weights = encode(student, collection.documents)
-    vocabulary = weights.shape[1]
-    own = own_pieces_idf(collection.documents, vocabulary, special)
-    every = torch.arange(len(collection.queries), device=weights.device)
-    result: dict[str, Any] = {"terms": float((weights > 0).sum(1).float().mean())}
-    factors = student.query_weights(torch.ones_like(own))
-    forms = {
-        "": weights,
-        "@128": torch.cat([prune(part, 128) for part in weights.split(1024)]),
-        "@128w": torch.cat([prune(part, 128, training_idf.half()) for part in weights.split(1024)]),
+    """Return nDCG@10 with both IDFs and several lexical weights, all terms or the 128 heaviest.
+
+    `trained` are the training IDFs of the vocabulary and of the stems.
+    """
+    known, words, device = student.vocabulary, collection.words, collection.documents.values.device
+    learned = encode(student, collection.documents)
+    rows = torch.arange(len(learned), device=device)
+    own, _ = words.own_terms(rows, known.size)
+    ids = words.fixed.ids.long()
+    apart = (ids >= 0) & (words.term_of_stem[ids.clamp(min=0)] < 0)
+    stems = torch.unique(ids[apart])
+    column = torch.full_like(words.term_of_stem, len(stems))
+    column[stems] = torch.arange(len(stems), device=device)
+    others = torch.zeros(len(rows), len(stems) + 1, dtype=torch.float16, device=device)
+    values = words.fixed.weights.masked_fill(~apart, 0)
+    others.scatter_add_(1, torch.where(apart, column[ids.clamp(min=0)], len(stems)), values)
+    others = others[:, :-1]
+    tables = {
+        "corpus": torch.cat([own_idf(collection.documents, words, known), words.idf()[0][stems]]),
+        "training": torch.cat([trained[0], trained[1][stems]]),
     }
-    for form, half in forms.items():
-        documents = half.float()
-        for name, table in (
-            ("train", training_idf * factors),
-            ("corpus", own * factors),
-            ("corpus1", own),
-        ):
-            if form and name == "corpus1":
-                continue
-            scores = torch.cat(
-                [bags(collection.queries, rows, table, special) @ documents.T for rows in every.split(1024)]
-            )
-            result[name + form] = round(ndcg(scores, collection.judged), 4)
+    result: dict[str, Any] = {"learned terms": round(float((learned > 0).sum(1).float().mean()), 1)}
+    for weight in _LEXICAL_WEIGHTS:
+        whole = torch.cat([learned + (weight * own).half(), weight * others], 1)
+        for form in ("", "@128"):
+            documents = whole
+            if form:
+                documents = torch.cat([prune(part, 128) for part in whole.split(1024)])
+                if weight == LEXICAL:
+                    result["terms@128"] = round(float((documents > 0).sum(1).float().mean()), 1)
+            documents = documents.float()
+            for name, table in tables.items():
+                if name == "training" and weight not in (0, LEXICAL):
+                    continue
+                scores = _scores(collection, known, documents, table, column, len(stems))
+                result[f"{name} {weight}{form}"] = round(ndcg(scores, collection.judged), 4)
     return result
+
+
+def _scores(
+    collection: Collection,
+    known: Vocabulary,
+    documents: torch.Tensor,
+    table: torch.Tensor,
+    column: torch.Tensor,
+    stems: int,
+) -> torch.Tensor:
+    """Return scores of all queries; `column` is the place of a stem behind the vocabulary, `stems` for none."""
+    scores = []
+    for asked in torch.arange(len(collection.queries), device=documents.device).split(512):
+        here = collection.words.queries.ids[asked].long()
+        found = torch.where(here >= 0, column[here.clamp(min=0)], stems)
+        more = torch.zeros(len(asked), stems + 1, device=documents.device)
+        more.scatter_(1, found, 1.0)
+        terms = torch.cat([asked_terms(collection.queries, collection.words, asked, known), more[:, :-1]], 1)
+        scores.append((terms * table) @ documents.T)
+    return torch.cat(scores)
 
 
 @dataclass

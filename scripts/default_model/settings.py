@@ -23,13 +23,15 @@ class Settings:
     """Times are wall-clock seconds: schedules follow the share of time used, so a run fits its slot.
 
     `teachers`: weights of the logits (cosines of the dense ones, BM25 scores); empty fits them, by the
-    likelihood of the positives, and `teacher_scale` multiplies their sum. `queries`: made queries and
-    neighbours' queries for each document of a batch. `keep_from`: share of the run after which documents
-    are pruned to `keep` terms while training. `rows`: output rows, the most frequent; 0 for all.
+    likelihood of the positives. `made`, `neighbours`: made queries and neighbours' queries for each document
+    of a batch. `keep_from`: share of the run after which documents are pruned to `keep` terms while training.
+    `start`: a folder with a model to go on from, in place of the reconstruction. `rows`: terms that
+    expansion may reach, the most frequent. `own_statistics`: share of the queries that are weighed by the
+    IDF of their own source. `compiled`: fused steps, on a GPU. `judged`: collections to measure on.
     """
 
     layers: list[int] | None = None
-    rows: int = 0
+    rows: int = 14_336
     seed: int = 0
     start: str = ""
     reconstruct_seconds: float = 60
@@ -37,27 +39,29 @@ class Settings:
     reconstruct_rate: float = 5e-4
     seconds: float = 300
     batch: int = 1024
-    topics: int = 12
+    topics: int = 16
     pieces: int = 4
     limit: int = 256
-    rate: float = 3e-4
-    warmup: float = 0.05
+    rate: float = 5e-4
+    warmup: float = 0.03
     weight_decay: float = 0.01
     factor_rate: float = 3e-3
-    average: float = 0.998
+    average: float = 0.999
     teachers: dict[str, float] = field(default_factory=dict)
-    teacher_scale: float = 1.0
     made: int = 1
     neighbours: float = 1.0
     made_weight: float = 0.5
     contrast: float = 0.1
     margin: float = 0.02
-    sparsity: float = 0.15
+    sparsity: float = 0.1
     ramp: float = 0.5
-    keep: int = 192
-    keep_from: float = 0.6
+    start_terms: int = 400
+    keep: int = 128
+    keep_from: float = 0.5
+    own_statistics: float = 0.5
     source_power: float = -0.3
     source_weights: dict[str, float] = field(default_factory=lambda: dict(SOURCE_WEIGHTS))
+    compiled: bool = True
     judged: list[str] = field(default_factory=lambda: ["scifact", "cranfield", "npl_vaswani"])
 
 

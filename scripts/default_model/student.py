@@ -1,4 +1,4 @@
-"""The model that is trained: a BERT masked LM as document encoder, a table of factors as query encoder."""
+"""The model that is trained: a BERT masked LM as document encoder; queries are looked up."""
 
 from __future__ import annotations
 
@@ -7,28 +7,69 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from lsr.composition.sparse_head import sparse_head
+from lsr.encoders.packed_weights import PACKED_FILE, read_packed
 
-from .dense import Texts
+from .dense import Packed, Texts
+from .lexical import Words
+from .packed_bert import PackedBert
+
+
+class Vocabulary(nn.Module):
+    """What the pieces of a vocabulary are to the student.
+
+    `term_of` (pieces,): the piece that stands for each; `content` (pieces,): whose states are pooled;
+    `kept` (rows,): the pieces that expansion may reach, each standing for itself; `special`: ids that
+    never have a weight.
+    """
+
+    def __init__(
+        self, term_of: torch.Tensor, content: torch.Tensor, kept: torch.Tensor, special: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.size = len(term_of)
+        never = torch.zeros(self.size, dtype=torch.bool)
+        never[list(special)] = True
+        outside = ~never
+        outside[kept] = False
+        for name, value in {
+            "term_of": term_of, "content": content, "kept": kept, "special": never, "outside": outside,
+        }.items():  # fmt: skip
+            self.register_buffer(name, value, persistent=False)
+        self.term_of: torch.Tensor
+        self.content: torch.Tensor
+        self.kept: torch.Tensor
+        self.special: torch.Tensor
+        self.outside: torch.Tensor
 
 
 class Student(nn.Module):
-    """Document side: logits, maximum over tokens, ln(1 + ln(1 + relu)); query side: IDF times a factor.
+    """Document side: logits, maximum over content tokens, ln(1 + ln(1 + relu)), forms of a word joined.
 
-    `kept` lists the vocabulary rows that are scored for every text; a term outside them has a weight only
-    where it is one of the text's own pieces, from the states at its places. Special tokens are 0.
+    A piece outside `Vocabulary.kept` has a weight only where it stands itself, from the state there, and
+    gives it to the term it belongs to. `log_scales` (tables,) make scores the teachers' logits.
     """
 
-    def __init__(self, backbone: Path, layers: Sequence[int] | None, kept: torch.Tensor, special: list[int]):
+    def __init__(
+        self,
+        backbone: Path,
+        layers: Sequence[int] | None,
+        vocabulary: Vocabulary,
+        tables: int,
+        *,
+        compiled: bool,
+    ) -> None:
         super().__init__()
         from transformers import AutoModel, BertConfig, BertForMaskedLM
 
-        start = AutoModel.from_pretrained(str(backbone), add_pooling_layer=False)
+        start = AutoModel.from_pretrained(str(backbone), add_pooling_layer=False).float()
         config = BertConfig(**{**start.config.to_dict(), "architectures": ["BertForMaskedLM"]})
         # Minutes of training leave nothing to overfit.
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
+        config.dtype = "float32"
         chosen = list(range(config.num_hidden_layers)) if layers is None else list(layers)
         config.num_hidden_layers = len(chosen)
         self.model = BertForMaskedLM(config)
@@ -45,52 +86,64 @@ class Student(nn.Module):
         with torch.no_grad():
             transform.dense.weight.copy_(torch.eye(config.hidden_size))
             transform.dense.bias.zero_()
-        self.register_buffer("kept", kept)
-        outside = torch.ones(config.vocab_size, dtype=torch.bool)
-        outside[kept] = False
-        self.register_buffer("outside", outside)
-        never = torch.zeros(config.vocab_size, dtype=torch.bool)
-        never[special] = True
-        self.register_buffer("special", never)
-        self.log_factor = nn.Parameter(torch.zeros(config.vocab_size))
-        self.log_scale = nn.Parameter(torch.tensor(0.0))
+        self.vocabulary = vocabulary
+        self.log_scales = nn.Parameter(torch.full((tables,), 0.3).log())
+        self._compiled = compiled
 
-    def states(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the head's inputs for padded tokens, shape (texts, length, width)."""
-        hidden = self.model.bert(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
-        result: torch.Tensor = self.model.cls.predictions.transform(hidden)
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint of the same shape: a folder of transformers', or a packed one."""
+        if (folder / PACKED_FILE).is_file():
+            state = read_packed(folder / PACKED_FILE)
+        else:
+            state = load_file(folder / "model.safetensors")
+        missing, unknown = self.model.load_state_dict(
+            {name: value.float() for name, value in state.items()}, strict=False
+        )
+        # Tied weights are saved once.
+        if unknown or any(not name.startswith("cls.predictions.decoder") for name in missing):
+            raise SystemExit(f"{folder} is no model of this shape: {[*missing, *unknown][:3]}")
+        self.model.tie_weights()
+
+    def states(self, texts: Packed) -> torch.Tensor:
+        """Return the head's inputs, shape (tokens, width)."""
+        # Made anew: a copy of the student must not go on with the original's parameters.
+        body = PackedBert(self.model, compiled=self._compiled)
+        result: torch.Tensor = self.model.cls.predictions.transform(body.states(texts))
         return result
 
-    def documents(self, texts: Texts, rows: torch.Tensor, pieces: int, limit: int | None) -> torch.Tensor:
-        """Return term weights, shape (rows, vocabulary), in the order of `rows`."""
+    def documents(self, texts: Texts, rows: torch.Tensor, pieces: int, limit: int) -> torch.Tensor:
+        """Return learned term weights, shape (rows, vocabulary), in the order of `rows`."""
         weight = self.model.bert.embeddings.word_embeddings.weight
         bias = self.model.cls.predictions.bias
-        whole = len(self.kept) == len(weight)
-        head, head_bias = (weight, bias) if whole else (weight[self.kept], bias[self.kept])
+        known = self.vocabulary
+        head, head_bias = weight[known.kept], bias[known.kept]
         order = torch.argsort(texts.lengths[rows])
         parts = []
         for part in order.chunk(pieces):
-            tokens, mask = texts.padded(rows[part], limit=limit)
-            states = self.states(tokens, mask)
-            found = sparse_head(states[mask], mask.sum(1), head, head_bias, activation="double-log1p")
-            if not whole:
-                own = ((states * weight[tokens]).sum(2) + bias[tokens]).float().relu().log1p().log1p()
-                own = own.masked_fill(~(mask & self.outside[tokens]), 0)
-                found = found.new_zeros(len(part), len(weight)).index_copy(1, self.kept, found)
-                found = found.scatter_reduce(1, tokens, own, "amax")
-            parts.append(found)
-        return torch.cat(parts)[torch.argsort(order)].masked_fill(self.special, 0)
+            packed = texts.packed(rows[part], limit)
+            pooled = known.content[packed.tokens].nonzero().flatten()
+            states = self.states(packed)[pooled]
+            tokens, owners = packed.tokens[pooled], packed.owners[pooled]
+            lengths = torch.bincount(owners, minlength=len(part))
+            found = sparse_head(states, lengths, head, head_bias, activation="double-log1p")
+            spread = found.new_zeros(len(part), known.size).index_copy(1, known.kept, found)
+            out = known.outside[tokens].nonzero().flatten()
+            own = (states[out] * weight[tokens[out]]).sum(1).float() + bias[tokens[out]]
+            own = own.relu().log1p().log1p()
+            place = owners[out] * known.size + known.term_of[tokens[out]]
+            spread = spread.flatten().scatter_reduce(0, place, own, "amax").view_as(spread)
+            parts.append(spread)
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order), device=order.device)
+        return torch.cat(parts)[back].masked_fill(known.special, 0)
 
-    def query_weights(self, idf: torch.Tensor) -> torch.Tensor:
-        """Return the weight of each term in a query, shape (vocabulary,)."""
-        return idf * self.log_factor.clamp(-2, 2).exp()
 
-
-def bags(texts: Texts, rows: torch.Tensor, weights: torch.Tensor, special: list[int]) -> torch.Tensor:
-    """Return queries as term weights, shape (rows, vocabulary): each distinct piece has its weight."""
+def asked_terms(texts: Texts, words: Words, rows: torch.Tensor, known: Vocabulary) -> torch.Tensor:
+    """Return 1 for each term of queries, shape (rows, vocabulary): their pieces' and their words' terms."""
     tokens, mask = texts.padded(rows)
-    for token in special:
-        mask = mask & (tokens != token)
-    present = torch.zeros(len(rows), len(weights), device=weights.device)
-    present.scatter_reduce_(1, tokens, mask.float(), "amax")
-    return present * weights
+    mask = mask & ~known.special[tokens]
+    present = torch.zeros(len(rows), known.size, device=tokens.device)
+    present.scatter_reduce_(1, known.term_of[tokens], mask.float(), "amax")
+    terms = words.asked_terms(rows)
+    present.scatter_reduce_(1, terms.clamp(min=0), (terms >= 0).float(), "amax")
+    return present
