@@ -19,7 +19,9 @@ from lsr.errors import UserError
 
 SHARED = Path(os.environ.get("LSR_SHARED") or Path(__file__).resolve().parents[3].parent / "shared")
 INTERIM = SHARED / "models" / "interim"
-pytestmark = pytest.mark.skipif(byte_product() is None, reason="this processor has no fast exact product of bytes")
+pytestmark = pytest.mark.skipif(
+    byte_product() is None, reason="this processor has no fast exact product of bytes"
+)
 
 
 @pytest.fixture(scope="module")
