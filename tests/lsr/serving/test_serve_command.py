@@ -90,7 +90,7 @@ def test_a_stop_lets_a_change_be_finished(folder: Path, workers: int) -> None:
             process.send_signal(signal.SIGTERM)
         thread.join()
         assert process.wait(timeout=60) == 0
-        assert answers[0].status_code == 200
+        assert answers[0].status_code == 200, (answers[0].text, process.stderr and process.stderr.read())
         assert answers[0].json()["added"] == 1_000
         rest = process.stderr.read() if process.stderr else ""
         assert "PUT /v1/indexes/notes/documents" in rest
