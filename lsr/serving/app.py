@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,7 +22,6 @@ from lsr.serving.settings import Settings
 from lsr.serving.upkeep_routes import upkeep_routes
 from lsr.serving.writing_routes import writing_routes
 
-_log = logging.getLogger("lsr.serving")
 _DESCRIPTION = (
     "Search and change indexes of learned sparse retrieval. Failures are one sentence: "
     '`{"error": "..."}`. Keys are sent as `Authorization: Bearer KEY`.'
@@ -83,9 +81,5 @@ def create_app(indexes: Mapping[str, ServedIndex], settings: Settings | None = N
     @app.exception_handler(ClientDisconnect)
     async def left(request: Request, error: ClientDisconnect) -> Response:
         return problem_response(400, "The body was not sent to its end.")
-
-    @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> Response:
-        return problem_response(500, "The service failed; its log says why.")
 
     return app

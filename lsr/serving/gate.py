@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from pydantic_core import to_json
@@ -12,6 +13,7 @@ from lsr.serving.interface import Refusal
 from lsr.serving.metrics import Metrics
 from lsr.serving.settings import Settings
 
+_log = logging.getLogger("lsr.serving")
 # Answers are data: no page may run anything of them, frame them, or keep them.
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -56,7 +58,7 @@ def refusal_response(refusal: Refusal) -> Response:
 
 
 class Gate:
-    """Checks the host and the size of bodies, adds headers to answers, and counts both."""
+    """Checks the host and the size of bodies, adds headers to answers, tells failures, and counts all of it."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
         self._app = app
@@ -70,7 +72,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        status = 500
+        status = 0
 
         async def send_on(message: Message) -> None:
             nonlocal status
@@ -91,6 +93,12 @@ class Gate:
                 await refusal_response(refusal)(scope, receive, send_on)
             else:
                 await self._app(scope, self._limited(receive), send_on)
+        except Exception:
+            if status:  # Half an answer is cut off, which the server does.
+                raise
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            failed = problem_response(500, "The service failed; its log says why.")
+            await failed(scope, receive, send_on)
         finally:
             self._metrics.open_requests.dec()
             route = getattr(scope.get("route"), "path", "none")

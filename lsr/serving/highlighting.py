@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -18,28 +18,33 @@ from lsr.serving.interface import Mark
 class SpanCache:
     """Remembers where the terms of texts stand, for as many characters of text as it may.
 
-    Someone who types sees the same documents again and again. Safe to use from several threads.
+    Someone who types sees the same documents again and again. What another encoder found is forgotten.
+    Safe to use from several threads.
     """
 
     def __init__(self, characters: int = 2_000_000) -> None:
         self._characters = characters
         self._held = 0
+        self._encoder: QueryEncoder | None = None
         self._known: OrderedDict[str, list[TermSpan]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def spans(self, text: str, find: Callable[[str], list[TermSpan]]) -> list[TermSpan]:
-        """Return what `find` returns for `text`."""
+    def spans(self, text: str, encoder: QueryEncoder) -> list[TermSpan]:
+        """Return what the encoder's `term_spans` returns for `text`."""
         with self._lock:
+            if encoder is not self._encoder:
+                self._encoder, self._held = encoder, 0
+                self._known.clear()
             known = self._known.get(text)
             if known is not None:
                 self._known.move_to_end(text)
                 return known
-        found = find(text)
+        found = encoder.term_spans(text)
         if len(text) <= self._characters // 8:
             with self._lock:
-                if text not in self._known:
+                if encoder is self._encoder and text not in self._known:
+                    self._known[text] = found
                     self._held += len(text)
-                self._known[text] = found
                 while self._held > self._characters:
                     self._held -= len(self._known.popitem(last=False)[0])
         return found
@@ -99,7 +104,7 @@ class Explainer:
         return list(_joined(text, [(s, scores[s.term]) for s in self._spans(text) if s.term in scores]))
 
     def _spans(self, text: str) -> list[TermSpan]:
-        return self._cache.spans(text, self._encoder.term_spans)
+        return self._cache.spans(text, self._encoder)
 
 
 def _joined(text: str, matches: Iterable[tuple[TermSpan, TermScore]]) -> Iterable[Mark]:

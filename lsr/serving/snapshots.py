@@ -40,14 +40,10 @@ class Snapshots:
     Args:
         folder: the index.
         opened: opens the first snapshot.
-        refreshed: called when a newer snapshot was taken up.
     """
 
-    def __init__(
-        self, folder: Path, opened: Callable[[], Searcher], refreshed: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, folder: Path, opened: Callable[[], Searcher]) -> None:
         self._manifest = folder / MANIFEST
-        self._refreshed = refreshed
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self._not_before = 0.0
@@ -111,7 +107,6 @@ class Snapshots:
                 unused = old.users == 0
             if unused:
                 old.searcher.close()
-            self._refreshed()
 
     def close(self) -> None:
         """Close the snapshot when its last user is done."""

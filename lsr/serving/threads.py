@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from lsr.serving.interface import Unavailable
@@ -49,21 +51,35 @@ class Threads:
         if self.busy >= self._most:
             raise Overloaded("The service has too much to do at the moment; try again shortly.")
         loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def work() -> None:
+            try:
+                done = functools.partial(answer.set_result, call())
+            except BaseException as error:
+                done = functools.partial(answer.set_exception, error)
+            # The loop may be gone, where the server was stopped by force.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(settle, done)
+
+        def settle(done: Callable[[], None]) -> None:
+            self.busy -= 1
+            if not answer.done():
+                done()
+
+        def give_up() -> None:
+            if not answer.done():
+                answer.set_exception(Late(f"There was no answer within {seconds:g} seconds; ask for less."))
+
         self.busy += 1
-        future = self._pool.submit(call)
-        future.add_done_callback(lambda done: self._finished(done, loop))
+        working = self._pool.submit(work)
+        timer = loop.call_later(seconds, give_up)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
-        except asyncio.TimeoutError:
-            raise Late(f"There was no answer within {seconds:g} seconds; ask for less.") from None
-
-    def _finished(self, done: Future[T], loop: asyncio.AbstractEventLoop) -> None:
-        # In the call's thread, or in the loop's where it was cancelled before it began.
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(self._count_down)
-
-    def _count_down(self) -> None:
-        self.busy -= 1
+            return await answer
+        finally:
+            timer.cancel()
+            if working.cancel():  # It waited for a thread still.
+                self.busy -= 1
 
     def finish(self) -> None:
         """Wait for what is at work; what waits for a thread is dropped."""

@@ -194,14 +194,15 @@ def test_a_failure_is_told_to_the_log_alone(caplog: pytest.LogCaptureFixture) ->
     def fail() -> None:
         raise OSError("/secret-place/file: broken")
 
-    app = create_app({"stub": StubIndex(fail)})
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(create_app({"stub": StubIndex(fail)})) as client:
         answer = client.get("/v1/indexes/stub/search?q=x")
         assert (answer.status_code, answer.json()) == (
             500,
             {"error": "The service failed; its log says why."},
         )
+        assert answer.headers["x-content-type-options"] == "nosniff"
         told = client.get("/metrics").text
+    assert "secret-place" in caplog.text
     assert 'route="/v1/indexes/{index}/search",status="500"} 1.0' in told
 
 

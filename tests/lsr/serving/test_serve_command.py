@@ -76,6 +76,11 @@ def test_a_stop_lets_a_change_be_finished(folder: Path, workers: int) -> None:
         with httpx.Client(base_url=address, timeout=60) as client:
             answer = client.get("/v1/indexes/notes/search", params={"q": "electricity", "k": 2})
             assert {result["id"] for result in answer.json()["results"]} == {"wind", "solar"}
+            # Whichever process is asked knows what all of them did.
+            for _ in range(6):
+                told = httpx.get(f"{address}metrics", timeout=60).text
+                assert 'lsr_queries_total{index="notes"} 1.0' in told
+                assert 'lsr_index_documents{index="notes"} 3.0' in told
             thread = threading.Thread(target=put)
             thread.start()
             # The lock's file is there as soon as the change has begun.
@@ -85,7 +90,7 @@ def test_a_stop_lets_a_change_be_finished(folder: Path, workers: int) -> None:
             process.send_signal(signal.SIGTERM)
         thread.join()
         assert process.wait(timeout=60) == 0
-        assert answers[0].status_code == 200
+        assert answers[0].status_code == 200, (answers[0].text, process.stderr and process.stderr.read())
         assert answers[0].json()["added"] == 1_000
         rest = process.stderr.read() if process.stderr else ""
         assert "PUT /v1/indexes/notes/documents" in rest
