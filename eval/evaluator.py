@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lsr.encoders.built_in import DEFAULT_ENCODER
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
 from lsr.eval.cache import Cache
@@ -40,7 +41,7 @@ def evaluate(
     `dataset` is a BEIR folder, an ir_datasets id or a `Dataset`; `split` is as in `load_dataset`.
     `index` is a folder: an index that is there is searched, with its own encoder unless `encoder`
     names one; otherwise it is built there and kept. Without `index` one is built and removed
-    afterwards, or kept in the folder `cache` and taken from there. `encoder` is ``bm25`` unless
+    afterwards, or kept in the folder `cache` and taken from there. `encoder` is ``default-tiny`` unless
     named, or none where the corpus holds vectors. Rankings have `k` documents; `run` is a file for
     them in TREC format. `threads` defaults to those of `options`, then to all cores.
 
@@ -57,7 +58,7 @@ def evaluate(
     from lsr.eval.dataset_run import DatasetRun, RunOptions
     from lsr.eval.systems.sparse import SparseSystem
 
-    label = str(getattr(encoder, "name", encoder) or "bm25")
+    label = str(getattr(encoder, "name", encoder) or DEFAULT_ENCODER)
     system = SparseSystem(label, encoder, options)
     run_options = RunOptions(
         k=k,

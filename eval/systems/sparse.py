@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lsr.encoders.built_in import DEFAULT_ENCODER
 from lsr.encoders.options import EncoderOptions
 from lsr.eval.environment import indexing_code, ranking_code
 from lsr.eval.rankings import Scored
@@ -32,7 +33,7 @@ class SparseSystem:
 
     Args:
         label: what tables call it.
-        encoder: a name, a folder, a Hugging Face id, or an encoder; None is ``bm25``, or the vectors of
+        encoder: a name, a folder, a Hugging Face id, or an encoder; None is ``default-tiny``, or the vectors of
             a corpus that holds some.
         options: how it is loaded and run.
         store_texts: whether the index keeps the documents' texts, for systems that read them again.
@@ -47,7 +48,7 @@ class SparseSystem:
         store_texts: bool = False,
     ) -> None:
         self.label = label
-        self.spec = spec or str(getattr(encoder, "name", encoder) or "bm25")
+        self.spec = spec or str(getattr(encoder, "name", encoder) or DEFAULT_ENCODER)
         self._source = encoder
         self._options = options or EncoderOptions()
         self._store_texts = store_texts
@@ -61,17 +62,31 @@ class SparseSystem:
             return self._source
         from lsr.encoders import load_encoder
 
-        # The vocabulary of bm25 grows with a corpus: each index gets an encoder of its own. The index
+        # The vocabulary of bm25 grows with a corpus: each index gets an encoder of its own (a learned one
+        # forgets another corpus's words by itself). The index
         # serves any IDF; which one queries take is said when it is opened.
         if self._loaded is None or self._loaded.weighting == "frequency":
             self._loaded = load_encoder(self._source, replace(self._options, idf=None))
         return self._loaded
 
+    @cached_property
+    def _default_fingerprint(self) -> str:
+        from lsr.encoders import load_encoder
+
+        return load_encoder(DEFAULT_ENCODER, replace(self._options, idf=None)).fingerprint()
+
     def identity(self) -> dict[str, Any]:
         """Return what its rankings depend on, the encoder's fingerprint and settings first of all."""
         encoder = self.encoder()
         if encoder is None:
-            return {"kind": "sparse", "encoder": None, "code": ranking_code()}
+            # Vectors that the corpus brings, else the default model's.
+            return {
+                "kind": "sparse",
+                "encoder": None,
+                "fingerprint": self._default_fingerprint,
+                "idf": self._options.idf,
+                "code": ranking_code(),
+            }
         return {
             "kind": "sparse",
             "encoder": Path(str(encoder.name)).name,

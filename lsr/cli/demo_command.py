@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from lsr.cli.options import DEFAULT_ENCODER, output_options
+from lsr.cli.options import output_options
 from lsr.cli.program import program
+from lsr.encoders.built_in import DEFAULT_ENCODER
+
+if TYPE_CHECKING:
+    from lsr.retrieval import Hit, Searcher, TermScore
 
 INDEX = "python-docs.index"
 QUERIES = (
@@ -17,6 +23,8 @@ QUERIES = (
     "run a command in a shell and capture its output",
     "remove duplicate spaces and wrap a paragraph of text",
 )
+EXPANDED_QUERY = "open a spreadsheet"
+"""Its best answer is about Excel and shares no word with it: what words alone cannot find."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -26,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
         help="index Python's own documentation and search it",
         description=(
             "Index the documentation of the Python installation this runs in (the docstrings of its standard "
-            "library; nothing is downloaded) and answer three example queries."
+            "library; nothing is downloaded) and answer four example queries."
         ),
         parents=[output_options()],
     )
@@ -69,21 +77,26 @@ def run(args: argparse.Namespace) -> int:
         )
     answers = []
     with Searcher(args.output) as searcher:
-        for query in QUERIES:
-            hits = searcher.search(query, k=3)
+        for query in (*QUERIES, EXPANDED_QUERY):
+            last = query == EXPANDED_QUERY
+            k = 1 if last else 3
+            hits = searcher.search(query, k=k)
             explanations = [searcher.explain(query, hit) for hit in hits]
-            answers.append({"query": query, "ids": [hit.id for hit in hits]})
+            answer: dict[str, Any] = {"query": query, "ids": [hit.id for hit in hits]}
             if talk:
-                from rich.console import Console
-
-                from lsr.cli.results import show_results
-
-                console = Console(highlight=False)
-                console.print(
-                    f'{name} search {args.output} "{query}" -k 3', style="bold green", soft_wrap=True
+                _show(
+                    searcher,
+                    f'{name} search {args.output} "{query}" -k {k}',
+                    hits,
+                    explanations,
+                    explain=last,
                 )
-                show_results(console, searcher, hits, explanations, explain=False)
-                print()
+            if last:
+                answer["bm25"] = _found_by_words(query)
+                answer["shares_a_word"] = any(term.in_document for terms in explanations for term in terms)
+                if talk:
+                    _tell_difference(answer)
+            answers.append(answer)
     seconds = time.perf_counter() - start
     if args.json:
         print(json.dumps({"documents": report.documents, "seconds": round(seconds, 3), "answers": answers}))
@@ -95,3 +108,40 @@ def run(args: argparse.Namespace) -> int:
             f"  {name} index FOLDER -o my.index   (your own texts)"
         )
     return 0
+
+
+def _show(
+    searcher: Searcher,
+    command: str,
+    hits: Sequence[Hit],
+    explanations: Sequence[Sequence[TermScore]],
+    *,
+    explain: bool,
+) -> None:
+    """Print a search and its results."""
+    from rich.console import Console
+
+    from lsr.cli.results import show_results
+
+    console = Console(highlight=False)
+    console.print(f"{command}{' --explain' if explain else ''}", style="bold green", soft_wrap=True)
+    show_results(console, searcher, hits, explanations, explain=explain)
+    print()
+
+
+def _found_by_words(query: str) -> str | None:
+    """Return the title of what bm25 finds first in the same documentation."""
+    from lsr.retrieval import Searcher, build_index
+
+    with tempfile.TemporaryDirectory() as folder:
+        build_index(["python-docs"], f"{folder}/index", "bm25", durable=False)
+        with Searcher(f"{folder}/index") as searcher:
+            hits = searcher.search(query, k=1)
+    return hits[0].title or hits[0].id if hits else None
+
+
+def _tell_difference(answer: dict[str, Any]) -> None:
+    """Print what words alone would have found."""
+    if answer["ids"] and not answer["shares_a_word"]:
+        print("No word of the query stands in that text: the terms marked + are the model's.")
+    print(f"With --encoder bm25, by words alone, the first result is: {answer['bm25'] or 'none'}\n")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsr.cli import eval_options
-from lsr.cli.options import DEFAULT_ENCODER, encoder_options_from
+from lsr.cli.options import encoder_options_from
+from lsr.encoders.built_in import DEFAULT_ENCODER
 from lsr.errors import UserError
 
 if TYPE_CHECKING:

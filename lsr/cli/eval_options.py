@@ -108,7 +108,7 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="INDEX",
         help="for one system: search this index with its own encoder, or build it there with --encoder (default: "
-        "bm25) and keep it; for several data sets, a folder that holds one index for each",
+        "default-tiny) and keep it; for several data sets, a folder that holds one index for each",
     )
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from lsr.encoders.built_in import DEFAULT_ENCODER
 from lsr.errors import UserError
 
 if TYPE_CHECKING:
     from lsr.corpus import ReadOptions
     from lsr.encoders.options import EncoderOptions
-
-DEFAULT_ENCODER = "bm25"
 
 
 def positive_int(text: str) -> int:

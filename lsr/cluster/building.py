@@ -319,6 +319,8 @@ def _grows(encoder: Encoder, with_vectors: bool) -> bool:
     if with_vectors:
         return isinstance(encoder, ExternalEncoder)
     settings = encoder.settings
-    return settings.get("kind") == EXTERNAL or (
-        settings.get("kind") == "bm25" and settings.get("tokens") == "words"
+    return (
+        settings.get("kind") == EXTERNAL
+        or (settings.get("kind") == "bm25" and settings.get("tokens") == "words")
+        or settings.get("terms") == "words"
     )

@@ -66,8 +66,18 @@ class EncodeStage:
     def open(self) -> Work:
         """Load the encoder and return what encodes one run."""
         go_to(self.folder)
-        encoder = None if self.grows else self._load()
-        return lambda run: self.encode(run, encoder or self._load())
+        encoder = self._load()
+        if not self.grows:
+            return lambda run: self.encode(run, encoder)
+        forget = getattr(encoder, "forget_words", None)
+        if forget is None:
+            return lambda run: self.encode(run, self._load())
+
+        def anew(run: Run) -> dict[str, Any]:
+            forget()
+            return self.encode(run, encoder)
+
+        return anew
 
     def _load(self) -> Encoder:
         if self.encoder is None:

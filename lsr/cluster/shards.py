@@ -100,8 +100,8 @@ class ShardStage:
             text_terms = _rows(np.ones(len(terms), np.float32), terms, arrays["text_term_starts"], self.width)
         if self.grows:
             ids = np.load(ids_file(work, run.number), allow_pickle=False)
-            weights = sparse.csr_array((weights.data, ids[weights.indices], weights.indptr), weights.shape)
-            weights.sort_indices()
+            weights = _renumbered(weights, ids)
+            text_terms = None if text_terms is None else _renumbered(text_terms, ids)
         documents = self.documents.of(run.spans)
         for _ in range(first):
             next(documents)
@@ -113,6 +113,13 @@ class ShardStage:
 
 def _rows(data: NDArray[Any], indices: NDArray[Any], starts: NDArray[Any], width: int) -> sparse.csr_array:
     return sparse.csr_array((data, indices, starts), shape=(len(starts) - 1, width))
+
+
+def _renumbered(rows: sparse.csr_array, ids: NDArray[np.int64]) -> sparse.csr_array:
+    """Return rows whose terms have other ids; `ids` has the new one of each."""
+    found = sparse.csr_array((rows.data, ids[rows.indices], rows.indptr), rows.shape)
+    found.sort_indices()
+    return found
 
 
 def ids_file(work: Path, number: int) -> Path:

@@ -9,6 +9,9 @@ from lsr.errors import UserError
 
 BUILT_IN = ("default", "default-tiny")
 
+DEFAULT_ENCODER = "default-tiny"
+"""What is taken where no encoder is named: nearly the ranking of ``default``, in a fraction of the time."""
+
 
 def models_folder() -> Path:
     """Return where the package keeps its models."""

@@ -122,6 +122,14 @@ class LearnedEncoder:
             raise ValueError("the vocabulary of a tokenizer's pieces does not grow")
         self._words.extend(terms)
 
+    def forget_words(self) -> None:
+        """Forget the words that other documents brought: those to come fill another index."""
+        if self._words is not None:
+            self._words.forget()
+            width = len(self._words.vocabulary)
+            self.text_frequencies = np.zeros(width, dtype=np.int64)
+            self.text_terms = stacked([], width)
+
     @property
     def model(self) -> MaskedLanguageModel:
         """The masked language model, its projection taken off."""

@@ -106,7 +106,12 @@ class DocumentWords(WordLookup):
 
     def __init__(self, pieces: Sequence[str]) -> None:
         super().__init__(stem_classes(pieces))
-        self.vocabulary = list(pieces)
+        self._pieces = list(pieces)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all words, as if none had been met: the next documents belong to another corpus."""
+        self.vocabulary = list(self._pieces)
         """The name of every term: the pieces, then words in the order of first meeting."""
         self._numbers: dict[str, int] = {}
         self._seen: dict[str, int] = {}

@@ -13,6 +13,7 @@ from typing import Literal
 
 from lsr.corpus import Document, ReadOptions, ReadReport
 from lsr.encoders.base import Encoder
+from lsr.encoders.built_in import DEFAULT_ENCODER
 from lsr.encoders.external import ExternalEncoder
 from lsr.encoders.options import EncoderOptions
 from lsr.errors import UserError
@@ -29,8 +30,6 @@ from lsr.retrieval.batches import (
 )
 from lsr.retrieval.distinct import Distinct
 from lsr.retrieval.encoded_batches import EncodedBatches, kept_folder
-
-DEFAULT_ENCODER = "bm25"
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def build_index(
         corpus: sources as `lsr.read_corpus` takes them, or documents. Documents with a vector are
             indexed with it; all or none must have one.
         folder: where the index is to be; it appears when all is done, whole.
-        encoder: name, path or encoder; None takes ``bm25``, or the vectors where documents have
+        encoder: name, path or encoder; None takes ``default-tiny``, or the vectors where documents have
             them. With vectors an encoder serves the queries, and its vocabulary must hold their
             terms.
         options: how the encoder is loaded and run.
@@ -117,6 +116,8 @@ def build_index(
         raise UserError("The corpus holds no documents; name a file or folder that does.")
     with_vectors = first.vector is not None
     loaded = choose_encoder(encoder, with_vectors, options)
+    # Words that another corpus brought are none of this one's.
+    getattr(loaded, "forget_words", lambda: None)()
     bm25 = (loaded.settings["k1"], loaded.settings["b"]) if loaded.weighting == "frequency" else None
     description = {
         "name": str(loaded.name),

@@ -59,13 +59,12 @@ def index_encoder(
 
 
 def _take_up_words(index: Index, encoder: Any) -> None:
-    """Give the words that `index` numbers past the encoder's vocabulary the same ids in the encoder."""
-    known, numbered = len(encoder.vocabulary), index.vocabulary()
-    if list(encoder.vocabulary) != list(numbered[:known]):
-        raise UserError(
-            f"{encoder.name} has met other words than {index.folder} holds; load the encoder anew for adding."
-        )
-    encoder.extend_vocabulary(numbered[known:])
+    """Give the words that `index` numbers past the encoder's pieces the same ids in the encoder."""
+    numbered = index.vocabulary()
+    if list(encoder.vocabulary) != list(numbered[: len(encoder.vocabulary)]):
+        # It has met others: documents that fill another index, or were not added in the end.
+        encoder.forget_words()
+    encoder.extend_vocabulary(numbered[len(encoder.vocabulary) :])
 
 
 def _bm25(index: Index, settings: dict[str, Any]) -> Encoder:

@@ -18,7 +18,7 @@ WriteBeir = Callable[..., Path]
 
 def test_figures(write_beir: WriteBeir, tmp_path: Path) -> None:
     run = tmp_path / "tiny.trec"
-    evaluation = evaluate(write_beir(), run=run, threads=1)
+    evaluation = evaluate(write_beir(), "bm25", run=run, threads=1)
     assert (evaluation.dataset, evaluation.encoder) == ("tiny", "bm25")
     assert (evaluation.documents, evaluation.queries) == (5, 3)
     # q1 finds d1 and d3, q2 finds d2 first or d5 (judged 0) first, q3 finds nothing.
@@ -42,7 +42,7 @@ def test_figures(write_beir: WriteBeir, tmp_path: Path) -> None:
 
 
 def test_json_record(write_beir: WriteBeir) -> None:
-    record = evaluate(write_beir()).as_dict()
+    record = evaluate(write_beir(), "bm25").as_dict()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert {"dataset", "encoder", "ndcg@10", "mrr@10", "map", "recall@100", "recall@1000"} <= set(record)
     assert {"mean_document_terms", "mean_query_terms", "flops", "index_bytes", "encode_seconds"} <= set(
@@ -53,12 +53,12 @@ def test_json_record(write_beir: WriteBeir) -> None:
 
 def test_index_is_kept_and_used_again(write_beir: WriteBeir, tmp_path: Path) -> None:
     folder, index = write_beir(), tmp_path / "kept" / "tiny.index"
-    first = evaluate(folder, index=index)
+    first = evaluate(folder, "bm25", index=index)
     stamp = (index / "manifest.json").stat().st_mtime_ns
-    second = evaluate(folder, index=index)
+    second = evaluate(folder, "bm25", index=index)
     assert (index / "manifest.json").stat().st_mtime_ns == stamp
-    assert second.metrics == first.metrics == evaluate(folder).metrics
-    assert second.cost.index_bytes == first.cost.index_bytes == evaluate(folder).cost.index_bytes
+    assert second.metrics == first.metrics == evaluate(folder, "bm25").metrics
+    assert second.cost.index_bytes == first.cost.index_bytes == evaluate(folder, "bm25").cost.index_bytes
     assert second.encoder == "bm25"
     assert second.cost.encode_seconds is None
     assert second.encode_documents_per_second is None
@@ -66,10 +66,10 @@ def test_index_is_kept_and_used_again(write_beir: WriteBeir, tmp_path: Path) -> 
 
 def test_index_of_another_corpus_is_noted(write_beir: WriteBeir, tmp_path: Path) -> None:
     index = tmp_path / "index"
-    evaluate(write_beir("one"), index=index)
+    evaluate(write_beir("one"), "bm25", index=index)
     other = write_beir("two", qrels={"test": "q1\telsewhere\t1\n"})
-    assert "is it an index" not in str(evaluate(tmp_path / "one", index=index).notes)
-    assert "an index of two?" in evaluate(other, index=index).notes[-1]
+    assert "is it an index" not in str(evaluate(tmp_path / "one", "bm25", index=index).notes)
+    assert "an index of two?" in evaluate(other, "bm25", index=index).notes[-1]
 
 
 def test_no_index_is_left_behind(
@@ -78,7 +78,7 @@ def test_no_index_is_left_behind(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    evaluate(write_beir())
+    evaluate(write_beir(), "bm25")
     assert list(scratch.iterdir()) == []
 
 
@@ -88,7 +88,7 @@ def test_a_failure_leaves_neither_index_nor_run(write_beir: WriteBeir, tmp_path:
         file.write("{broken\n")
     run, index = tmp_path / "out.trec", tmp_path / "index"
     with pytest.raises(UserError, match=r"corpus\.jsonl:6"):
-        evaluate(folder, run=run, index=index)
+        evaluate(folder, "bm25", run=run, index=index)
     assert not run.exists()
     assert not index.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny"]
@@ -99,10 +99,10 @@ def test_queries_that_are_documents(write_beir: WriteBeir) -> None:
     queries = [{"_id": "t0", "text": documents[0]["text"]}]
     data = {"documents": documents, "queries": queries, "qrels": {"test": "t0\tt1\t1\n"}}
     plain, arguana = write_beir("plain", **data), write_beir("arguana", **data)
-    assert evaluate(plain).metrics["mrr@10"] == 0.5
-    assert evaluate(plain, drop_query_document=True).metrics["mrr@10"] == 1
-    assert evaluate(arguana).metrics["mrr@10"] == 1
-    assert evaluate(arguana, drop_query_document=False).metrics["mrr@10"] == 0.5
+    assert evaluate(plain, "bm25").metrics["mrr@10"] == 0.5
+    assert evaluate(plain, "bm25", drop_query_document=True).metrics["mrr@10"] == 1
+    assert evaluate(arguana, "bm25").metrics["mrr@10"] == 1
+    assert evaluate(arguana, "bm25", drop_query_document=False).metrics["mrr@10"] == 0.5
 
 
 @pytest.mark.parametrize("drop", [False, True])
@@ -110,12 +110,12 @@ def test_depth(write_beir: WriteBeir, tmp_path: Path, drop: bool) -> None:
     documents = [{"_id": f"t{i}", "title": "", "text": "cheese"} for i in range(30)]
     queries = [{"_id": "t3", "text": "cheese"}]
     folder = write_beir(documents=documents, queries=queries, qrels={"test": "t3\tt9\t1\n"})
-    evaluation = evaluate(folder, k=20, run=tmp_path / "out", drop_query_document=drop)
+    evaluation = evaluate(folder, "bm25", k=20, run=tmp_path / "out", drop_query_document=drop)
     expected = [f"t{i}" for i in range(21) if not (drop and i == 3)][:20]
     assert list(read_run(tmp_path / "out")["t3"]) == expected
     assert list(evaluation.metrics) == ["ndcg@10", "mrr@10", "map"]
     with pytest.raises(UserError, match="at least 1"):
-        evaluate(folder, k=0)
+        evaluate(folder, "bm25", k=0)
 
 
 def test_threads_change_nothing(write_beir: WriteBeir, tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_threads_change_nothing(write_beir: WriteBeir, tmp_path: Path) -> None:
     queries = [{"_id": f"q{i}", "text": line} for i, line in enumerate(text[200:])]
     qrels = "".join(f"q{i}\td{i}\t1\n" for i in range(100))
     folder = write_beir(documents=documents, queries=queries, qrels={"test": qrels})
-    one = evaluate(folder, run=tmp_path / "one", threads=1)
-    two = evaluate(folder, run=tmp_path / "two", threads=2)
+    one = evaluate(folder, "bm25", run=tmp_path / "one", threads=1)
+    two = evaluate(folder, "bm25", run=tmp_path / "two", threads=2)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert one.metrics == two.metrics
     assert (one.cost.threads, two.cost.threads) == (1, 2)
@@ -135,7 +135,7 @@ def test_threads_change_nothing(write_beir: WriteBeir, tmp_path: Path) -> None:
 
 def test_judgements_without_a_relevant_document(write_beir: WriteBeir) -> None:
     with pytest.raises(UserError, match="no relevant document"):
-        evaluate(write_beir(qrels={"test": "q1\td1\t0\n"}))
+        evaluate(write_beir(qrels={"test": "q1\td1\t0\n"}), "bm25")
 
 
 def test_scifact(shared: Path, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_queries_judgements_and_documents() -> None:
 
 @pytest.mark.usefixtures("registered")
 def test_evaluate_by_id() -> None:
-    evaluation = evaluate("lsr-fruit/test")
+    evaluation = evaluate("lsr-fruit/test", "bm25")
     assert evaluation.metrics["mrr@10"] == 1
     assert evaluation.metrics["recall@100"] == pytest.approx((1 + 1 / 2) / 2)
     assert "1 of 4 judged documents are not in the corpus" in evaluation.notes[0]

@@ -80,13 +80,13 @@ def test_a_result_is_repeated(folder: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_second_run_takes_what_the_first_measured(
     folder: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["eval", "tiny", "--no-run"]) == 0
+    assert main(["eval", "tiny", "--no-run", "--encoder", "bm25"]) == 0
     assert "earlier runs" not in capsys.readouterr().out
-    assert main(["eval", "tiny", "--no-run"]) == 0
+    assert main(["eval", "tiny", "--no-run", "--encoder", "bm25"]) == 0
     assert "1 of 1 results, times included, are of earlier runs" in capsys.readouterr().out
-    assert main(["eval", "tiny", "--no-run", "--fresh"]) == 0
+    assert main(["eval", "tiny", "--no-run", "--fresh", "--encoder", "bm25"]) == 0
     assert "earlier runs" not in capsys.readouterr().out
-    assert main(["eval", "tiny", "--no-run", "--no-cache"]) == 0
+    assert main(["eval", "tiny", "--no-run", "--no-cache", "--encoder", "bm25"]) == 0
     assert "earlier runs" not in capsys.readouterr().out
     assert {path.name for path in (cache / "eval").iterdir()} == {"checksums", "indexes", "results"}
 
@@ -105,7 +105,7 @@ def test_sets_that_are_not_there_are_told_and_passed_over(
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setenv("IR_DATASETS_HOME", str(folder / "home"))
     Path("tiny").rename("scifact")
-    assert main(["eval", "beir-small", "--data", ".", "--no-run"]) == 2
+    assert main(["eval", "beir-small", "--data", ".", "--no-run", "--encoder", "bm25"]) == 2
     shown = capsys.readouterr()
     lines = shown.err.splitlines()
     assert len(lines) == 5, lines
@@ -196,7 +196,7 @@ def test_moves_are_explained_by_an_index(
 ) -> None:
     write_beir("tiny")
     monkeypatch.chdir(tmp_path)
-    assert main(["index", "tiny", "-o", "tiny.index", "--quiet"]) == 0
+    assert main(["index", "tiny", "-o", "tiny.index", "--quiet", "--encoder", "bm25"]) == 0
     Path("a.trec").write_text("q1 Q0 d5 1 1 x\n")
     Path("b.trec").write_text("q1 Q0 d1 1 1 x\n")
     command = [

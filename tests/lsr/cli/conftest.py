@@ -58,6 +58,6 @@ def corpus(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def index(lsr: Run, corpus: Path, tmp_path: Path) -> Path:
-    done = lsr("index", corpus, "-o", "an.index", "--quiet")
+    done = lsr("index", corpus, "-o", "an.index", "--quiet", "--encoder", "bm25")
     assert done.returncode == 0, done.stderr
     return tmp_path / "an.index"

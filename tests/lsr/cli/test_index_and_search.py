@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import pytest
 
+from lsr.cli.main import main
+from lsr.corpus import python_docs
 from lsr.eval.runs import read_run
 
 
 def test_index_then_search(lsr, corpus: Path) -> None:  # type: ignore[no-untyped-def]
-    done = lsr("index", corpus, "-o", "an.index")
+    done = lsr("index", corpus, "-o", "an.index", "--encoder", "bm25")
     assert done.returncode == 0
     assert "Indexed 4 documents with bm25" in done.stdout
     assert "1 without any term" in done.stdout
@@ -57,7 +60,7 @@ def test_every_algorithm_answers_and_says_what_it_read(lsr, index: Path, algorit
 
 
 def test_index_json_report(lsr, corpus: Path) -> None:  # type: ignore[no-untyped-def]
-    report = json.loads(lsr("index", corpus, "-o", "an.index", "--json").stdout)
+    report = json.loads(lsr("index", corpus, "-o", "an.index", "--json", "--encoder", "bm25").stdout)
     assert report["documents"] == 4
     assert report["empty_documents"] == 1
     assert report["encoder"] == "bm25"
@@ -97,7 +100,10 @@ def test_external_vectors(lsr, tmp_path: Path) -> None:  # type: ignore[no-untyp
         {"id": "b", "contents": "about dogs", "vector": {"dog": 2.0, "feline": 0.5}},
     ]
     (tmp_path / "vectors.jsonl").write_text("".join(json.dumps(v) + "\n" for v in vectors))
-    assert lsr("index", "vectors.jsonl", "-o", "v.index", "--impact-bits", "16").returncode == 0
+    assert (
+        lsr("index", "vectors.jsonl", "-o", "v.index", "--impact-bits", "16", "--encoder", "bm25").returncode
+        == 0
+    )
     results = json.loads(lsr("search", "v.index", "feline feline dog", "--json").stdout)["results"]
     assert [(r["id"], round(r["score"], 3)) for r in results] == [("b", 3.0), ("a", 2.5)]
     (tmp_path / "q.jsonl").write_text('{"id": "q", "text": "", "vector": {"cat": 2.0, "unheard": 9}}\n')
@@ -118,7 +124,9 @@ def test_info_and_verify(lsr, index: Path) -> None:  # type: ignore[no-untyped-d
 def test_standard_input_and_several_sources(lsr, corpus: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "cheese.md").write_text("# Gouda\n\nA cheese from Holland.\n")
-    done = lsr("index", "-", "notes", "-o", "an.index", "--json", stdin=corpus.read_text())
+    done = lsr(
+        "index", "-", "notes", "-o", "an.index", "--json", "--encoder", "bm25", stdin=corpus.read_text()
+    )
     assert json.loads(done.stdout)["documents"] == 5
     results = json.loads(lsr("search", "an.index", "dutch cheese", "--json").stdout)["results"]
     assert [result["id"] for result in results] == ["cheese.md"]
@@ -126,7 +134,10 @@ def test_standard_input_and_several_sources(lsr, corpus: Path, tmp_path: Path) -
 
 def test_overwrite_replaces(lsr, index: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "other.jsonl").write_text('{"id": "new", "text": "electricity"}\n')
-    assert lsr("index", "other.jsonl", "-o", index, "--overwrite", "--quiet").returncode == 0
+    assert (
+        lsr("index", "other.jsonl", "-o", index, "--overwrite", "--quiet", "--encoder", "bm25").returncode
+        == 0
+    )
     results = json.loads(lsr("search", index, "electricity", "--json").stdout)["results"]
     assert [result["id"] for result in results] == ["new"]
 
@@ -151,16 +162,36 @@ def test_demo(lsr, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     assert lsr("demo", "--json").returncode == 0  # a second one replaces the first
 
 
+def test_demo_over_one_module_shows_what_words_do_not_find(  # type: ignore[no-untyped-def]
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(python_docs, "_C_MODULES", ())
+    monkeypatch.setattr(python_docs, "list_sources", lambda: [("csv", Path(csv.__file__))])
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--quiet", "--json"]) == 0
+    last = json.loads(capsys.readouterr().out)["answers"][-1]
+    assert last == {
+        "query": "open a spreadsheet",
+        "ids": ["csv.excel_tab"],
+        "bm25": last["bm25"],
+        "shares_a_word": False,
+    }
+    assert main(["demo"]) == 0
+    out = capsys.readouterr().out
+    assert "No word of the query stands in that text" in out
+    assert "+ expansion of the document" in out
+
+
 def test_deduplicated_and_resumed_by_the_command(lsr, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     lines = [{"id": str(i), "text": f"the same  text {' ' * i}" if i < 5 else f"text {i}"} for i in range(8)]
     (tmp_path / "c.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    done = lsr("index", "c.jsonl", "-o", "c.index", "--deduplicate", "text", "--resume")
+    done = lsr("index", "c.jsonl", "-o", "c.index", "--deduplicate", "text", "--resume", "--encoder", "bm25")
     assert done.returncode == 0, done.stderr
     assert "Indexed 4 documents" in done.stdout
     assert "note: 4 with the text of an earlier document left out." in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.index", "c.jsonl"]
     (tmp_path / ".d.index.encoded").mkdir()
     (tmp_path / ".d.index.encoded" / "job.json").write_text('{"format": 1}')
-    done = lsr("index", "c.jsonl", "-o", "d.index", "--resume")
+    done = lsr("index", "c.jsonl", "-o", "d.index", "--resume", "--encoder", "bm25")
     assert done.returncode == 2
     assert done.stderr.startswith("lsr: --resume: the interrupted job that would build d.index was another (")

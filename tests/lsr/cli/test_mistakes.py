@@ -54,39 +54,43 @@ CORPORA = {
 def test_bad_corpora(lsr, tmp_path: Path, name: str) -> None:  # type: ignore[no-untyped-def]
     content, words = CORPORA[name]
     (tmp_path / "bad.jsonl").write_bytes(content)
-    assert_mistake(lsr("index", "bad.jsonl", "-o", "an.index"), *words)
+    assert_mistake(lsr("index", "bad.jsonl", "-o", "an.index", "--encoder", "bm25"), *words)
     assert left(tmp_path) == {"bad.jsonl"}
 
 
 def test_bad_documents_are_skipped_and_counted_on_request(lsr, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "bad.jsonl").write_text('{"id": "a", "text": "x"}\n{"id": "b"\n{"id": "c", "text": "z"}\n')
-    done = lsr("index", "bad.jsonl", "-o", "an.index", "--skip-bad")
+    done = lsr("index", "bad.jsonl", "-o", "an.index", "--skip-bad", "--encoder", "bm25")
     assert done.returncode == 0
     assert "Indexed 2 documents" in done.stdout
     assert "bad.jsonl:2" in done.stdout
 
 
 def test_missing_corpus(lsr, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    assert_mistake(lsr("index", "nowhere.jsonl", "-o", "an.index"), "nowhere.jsonl")
-    assert_mistake(lsr("index", "beir/no-such-set", "-o", "an.index"), "beir/no-such-set")
+    assert_mistake(lsr("index", "nowhere.jsonl", "-o", "an.index", "--encoder", "bm25"), "nowhere.jsonl")
+    assert_mistake(
+        lsr("index", "beir/no-such-set", "-o", "an.index", "--encoder", "bm25"), "beir/no-such-set"
+    )
     assert left(tmp_path) == set()
 
 
 @not_root
 def test_unreadable_corpus_and_unwritable_target(lsr, corpus: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     corpus.chmod(0)
-    assert_mistake(lsr("index", corpus, "-o", "an.index"), "corpus.jsonl", "ermission")
+    assert_mistake(lsr("index", corpus, "-o", "an.index", "--encoder", "bm25"), "corpus.jsonl", "ermission")
     corpus.chmod(0o600)
     (tmp_path / "closed").mkdir(mode=0o500)
-    assert_mistake(lsr("index", corpus, "-o", "closed/an.index"), "closed", "ermission")
+    assert_mistake(lsr("index", corpus, "-o", "closed/an.index", "--encoder", "bm25"), "closed", "ermission")
 
 
 def test_targets_that_are_taken(lsr, index: Path, corpus: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    assert_mistake(lsr("index", corpus, "-o", index), "exists already", "--overwrite")
+    assert_mistake(lsr("index", corpus, "-o", index, "--encoder", "bm25"), "exists already", "--overwrite")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("keep")
-    assert_mistake(lsr("index", corpus, "-o", "notes", "--overwrite"), "notes", "not an index")
-    assert_mistake(lsr("index", corpus, "-o", corpus), "not a folder")
+    assert_mistake(
+        lsr("index", corpus, "-o", "notes", "--overwrite", "--encoder", "bm25"), "notes", "not an index"
+    )
+    assert_mistake(lsr("index", corpus, "-o", corpus, "--encoder", "bm25"), "not a folder")
     assert (tmp_path / "notes" / "a.txt").read_text() == "keep"
 
 
@@ -97,9 +101,11 @@ def test_unknown_encoders_and_settings(lsr, corpus: Path, tmp_path: Path) -> Non
     )
     (tmp_path / "folder").mkdir()
     assert_mistake(lsr("index", corpus, "-o", "i", "--encoder", "folder"), "folder")
-    assert_mistake(lsr("index", corpus, "-o", "i", "--encoder-option", "k9=1"), "k9")
-    assert_mistake(lsr("index", corpus, "-o", "i", "--encoder-option", "k1"), "NAME=VALUE")
-    assert_mistake(lsr("index", corpus, "-o", "i", "--encoder-option", "k1=much"), "k1")
+    assert_mistake(lsr("index", corpus, "-o", "i", "--encoder-option", "k9=1", "--encoder", "bm25"), "k9")
+    assert_mistake(
+        lsr("index", corpus, "-o", "i", "--encoder-option", "k1", "--encoder", "bm25"), "NAME=VALUE"
+    )
+    assert_mistake(lsr("index", corpus, "-o", "i", "--encoder-option", "k1=much", "--encoder", "bm25"), "k1")
     assert left(tmp_path) == {"corpus.jsonl", "folder"}
 
 

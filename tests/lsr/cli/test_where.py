@@ -43,7 +43,7 @@ def test_a_mistake_is_one_sentence(lsr: Run, index: Path) -> None:
 
 def test_info_lists_fields_with_types_inferred_from_a_table(lsr: Run, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,text,year,price,code\n1,a word,2020,4.50,007\n2,a word,2021,3,12\n")
-    assert lsr("index", "t.csv", "-o", "t.index").returncode == 0
+    assert lsr("index", "t.csv", "-o", "t.index", "--encoder", "bm25").returncode == 0
     facts = json.loads(lsr("info", "t.index", "--json").stdout)
     assert facts["fields"] == {"year": "integer", "price": "number", "code": "text"}
     assert "year (integer), price (number), code (text)" in " ".join(lsr("info", "t.index").stdout.split())

@@ -135,7 +135,7 @@ def assert_same(one: Path, many: Path, queries: Sequence[str] = QUERIES, **optio
 
 @pytest.mark.parametrize("shards", [1, 4])
 def test_bm25(tmp_path: Path, corpus: list[str], shards: int) -> None:
-    one = build_index(corpus, tmp_path / "one.index")
+    one = build_index(corpus, tmp_path / "one.index", "bm25")
     progress: list[int] = []
     many = build_sharded_index(
         corpus, tmp_path / "many.index", executor=Shuffled(), shards=shards, progress=progress.append
@@ -203,7 +203,9 @@ def test_repeated_documents(tmp_path: Path) -> None:
         reports = [ReadReport(), ReadReport()]
         options = ReadOptions(skip_bad=skip)
         one, many = tmp_path / f"one-{number}", tmp_path / f"many-{number}"
-        a = build_index(corpus, one, read_options=options, read_report=reports[0], deduplicate=deduplicate)  # type: ignore[arg-type]
+        a = build_index(
+            corpus, one, "bm25", read_options=options, read_report=reports[0], deduplicate=deduplicate
+        )  # type: ignore[arg-type]
         b = build_sharded_index(
             corpus,
             many,
@@ -220,7 +222,7 @@ def test_repeated_documents(tmp_path: Path) -> None:
     made.pop(57)
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(d) + "\n" for d in made))
     with pytest.raises(IndexProblem) as expected:
-        build_index(corpus, tmp_path / "no")
+        build_index(corpus, tmp_path / "no", "bm25")
     with pytest.raises(IndexProblem) as found:
         build_sharded_index(corpus, tmp_path / "no", executor=Shuffled())
     assert str(found.value) == str(expected.value)
@@ -252,7 +254,7 @@ def test_an_interrupted_job_goes_on(
     report = build_sharded_index(corpus, target, executor=Shuffled(workers=9), shards=4, resume=True)
     assert (report.resumed_documents > 0) == (before > 0)
     assert sorted(encoded) == list(range(max(encoded) + 1))
-    build_index(corpus, tmp_path / "one.index")
+    build_index(corpus, tmp_path / "one.index", "bm25")
     assert_same(tmp_path / "one.index", target)
     assert not work_folder(target).exists()
 
@@ -275,7 +277,7 @@ def test_overwriting(tmp_path: Path, corpus: list[str]) -> None:
         assert newer.document_count == 154
         newer.close()
     assert len([p for p in target.iterdir() if p.is_dir()]) == 3
-    build_index(corpus[:1], tmp_path / "one.index")
+    build_index(corpus[:1], tmp_path / "one.index", "bm25")
     with pytest.raises(IndexProblem, match="exists and is not a sharded index"):
         build_sharded_index(corpus, tmp_path / "one.index", executor=Shuffled(), overwrite=True)
 

@@ -41,7 +41,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         for i in range(60)
     ]
     (folder / "c.jsonl").write_text("\n".join(lines))
-    build_index([folder / "c.jsonl"], folder / "one")
+    build_index([folder / "c.jsonl"], folder / "one", "bm25")
     build_sharded_index([folder / "c.jsonl"], folder / "many", executor=LocalExecutor(), shards=3)
     return folder / "one", folder / "many"
 

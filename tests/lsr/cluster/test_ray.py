@@ -103,7 +103,7 @@ def test_an_index_built_while_a_node_dies(cluster: Any, tmp_path: Path) -> None:
         for i in range(60_000):
             text = " ".join(words[j] for j in generator.zipf(1.3, 60) % 3_000)
             file.write(json.dumps({"id": f"d{i}", "text": text}) + "\n")
-    build_index([tmp_path / "c.jsonl"], tmp_path / "one")
+    build_index([tmp_path / "c.jsonl"], tmp_path / "one", "bm25")
     stop = threading.Event()
 
     def kill() -> None:

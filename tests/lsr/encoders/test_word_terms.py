@@ -299,6 +299,38 @@ def test_an_index_of_words_is_searched_added_to_and_explained(folder, tmp_path):
         assert terms["boundari*"].in_document
 
 
+def test_words_of_another_corpus_are_forgotten(folder, tmp_path):
+    encoder = load(folder, lexical_weight=0.5)
+    lsr.build_index([lsr.Document("0", "zebras and boundaries")], tmp_path / "zebras.index", encoder)
+    lsr.build_index([lsr.Document("0", "giraffes")], tmp_path / "giraffes.index", encoder)
+    with lsr.Searcher(tmp_path / "giraffes.index") as searcher:
+        assert list(searcher.index.vocabulary()[len(PIECES) :]) == ["giraff*"]
+    # Documents that were encoded and never added leave no trace either.
+    encoder.encode_documents(["lions"])
+    lsr.add_documents([lsr.Document("1", "elephants")], tmp_path / "zebras.index", encoder)
+    with lsr.Searcher(tmp_path / "zebras.index") as searcher:
+        assert list(searcher.index.vocabulary()[len(PIECES) :]) == ["zebra*", "boundari*", "eleph*"]
+        assert [hit.id for hit in searcher.search("an elephant")] == ["1"]
+
+
+@pytest.mark.parametrize("idf", ["training", "corpus"])
+def test_a_frozen_query_side_needs_no_index(folder, tmp_path, idf):
+    documents = [lsr.Document(id=str(i), text=text) for i, text in enumerate(TEXTS) if text.strip()]
+    options = EncoderOptions(device="cpu", idf=idf, settings={"terms": "words"})
+    lsr.build_index(documents, tmp_path / "an.index", str(folder), options=options)
+    with lsr.Searcher(tmp_path / "an.index") as searcher:
+        queries = ["boundaries of hypersonic flow", "abx unknown", "the"]
+        wanted = searcher.encode_queries(queries)
+        side = load(folder, terms="words", idf=idf).query_side
+        (tmp_path / "side").mkdir()
+        side.frozen(searcher.index, searcher.index.vocabulary()).save(tmp_path / "side")
+    found = lsr.load_query_encoder(tmp_path / "side").encode_queries(queries)
+    if idf == "training":
+        # Only an index tells that a word is nowhere; without one it has no term at all.
+        assert found.shape == wanted.shape
+    np.testing.assert_array_equal(found.toarray(), wanted.toarray())
+
+
 def test_saving_keeps_the_setting(folder, tmp_path):
     encoder = load(folder, lexical_weight=0.5, pooled_tokens="content")
     encoder.save(tmp_path / "saved")

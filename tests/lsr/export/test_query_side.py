@@ -22,11 +22,12 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["pieces", "words"])
+def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("learned") / "an.index"
     documents = [Document(str(i), text) for i, text in enumerate(TEXTS)]
-    lsr.build_index(documents, folder, "default-tiny")
+    options = EncoderOptions(settings={"terms": request.param})
+    lsr.build_index(documents, folder, "default-tiny", options=options)
     lsr.delete_documents(["2"], folder)
     return folder
 
@@ -39,7 +40,7 @@ def weights_by_term(folder: Path) -> dict[str, float]:
 @pytest.mark.parametrize("idf", ["training", "corpus"])
 def test_inference_free_queries(learned: Path, tmp_path: Path, idf: IdfSource) -> None:
     export_index(learned, "vespa", tmp_path / "out", options=EncoderOptions(idf=idf))
-    query = "solar panels on a sunny roof, and bread"
+    query = "photovoltaic panels on a sunny roof, and bread"
     with lsr.Searcher(learned, options=EncoderOptions(idf=idf)) as searcher:
         wanted = searcher.encode_queries([query])
         terms = searcher.index.terms(wanted.indices.astype(np.int64))
@@ -47,19 +48,22 @@ def test_inference_free_queries(learned: Path, tmp_path: Path, idf: IdfSource) -
     encoder = lsr.load_query_encoder(tmp_path / "out" / "query_encoder")
     found = encoder.encode_queries([query])
     assert (found != wanted).nnz == 0
+    table = weights_by_term(tmp_path / "out")
+    assert [table[term] for term in terms] == pytest.approx(wanted.data.tolist(), rel=1e-6)
+    guide = (tmp_path / "out" / "README.md").read_text()
+    assert ("corpus IDF as it was" in guide) == (idf == "corpus")
+    if "forms of a word share" in guide:
+        return
     # Without it, as the guide says:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "query_encoder" / "query_tokenizer.json"))
-    table = weights_by_term(tmp_path / "out")
     by_hand = {token: table[token] for token in set(tokenizer.encode(query).tokens) if table[token] > 0}
     assert by_hand == pytest.approx(dict(zip(terms, wanted.data.tolist(), strict=True)), rel=1e-6)
-    guide = (tmp_path / "out" / "README.md").read_text()
-    assert ("corpus IDF as it was" in guide) == (idf == "corpus")
 
 
 def test_bm25_queries(tmp_path: Path) -> None:
-    lsr.build_index([Document(str(i), text) for i, text in enumerate(TEXTS)], tmp_path / "an.index")
+    lsr.build_index([Document(str(i), text) for i, text in enumerate(TEXTS)], tmp_path / "an.index", "bm25")
     export_index(tmp_path / "an.index", "ciff", tmp_path / "out")
     query = "turning bread into bread"
     with lsr.Searcher(tmp_path / "an.index") as searcher:

@@ -212,7 +212,7 @@ def test_bm25_teacher_scores_as_an_index_does(tmp_path: Path) -> None:
         "bread is flour and water",
     ]
     scores = Bm25Teacher(texts).score(["solar power", "flour unheard"], texts)
-    lsr.build_index([Document(str(n), text) for n, text in enumerate(texts)], tmp_path / "i")
+    lsr.build_index([Document(str(n), text) for n, text in enumerate(texts)], tmp_path / "i", "bm25")
     with lsr.Searcher(tmp_path / "i") as searcher:
         for row, query in enumerate(["solar power", "flour unheard"]):
             for hit in searcher.search(query):

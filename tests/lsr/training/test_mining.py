@@ -66,7 +66,7 @@ def test_without_a_corpus_the_positives_are_searched_and_ranks_hold() -> None:
 
 
 def test_an_index_that_is_there(tmp_path: Path) -> None:
-    lsr.build_index([Document(str(n), text) for n, text in enumerate(TEXTS)], tmp_path / "i")
+    lsr.build_index([Document(str(n), text) for n, text in enumerate(TEXTS)], tmp_path / "i", "bm25")
     pairs = [MinePair("engine bolts", TEXTS[3])]
     with_index = mined(pairs, MineOptions(margin=None), index=tmp_path / "i")
     built = mined(pairs, MineOptions(margin=None))
