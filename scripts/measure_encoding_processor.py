@@ -5,7 +5,8 @@
 MODEL is an inference-free BERT checkpoint. Its forms take turns on the same documents, so that a
 machine with other work slows all of them: sentence-transformers' SparseEncoder.encode_document on the
 model saved in its form, our float32, our int8, int8 for the 128 heaviest terms, and int8 that looks for
-expansions among the terms alone that the ``--rows-texts`` last documents of the collections keep.
+expansions among the terms alone that the ``--rows-texts`` last documents of the collections keep (left out where the
+model has such a choice already).
 Rates are medians over rounds; `times` are medians of each round's ratio to SparseEncoder. Vectors
 are compared with float32's, cut to as many terms: cosine, share of the ten heaviest terms that are the same, terms a
 document, and nDCG@10 (training IDF) over the documents that were encoded, which hold all that is
@@ -20,12 +21,13 @@ import gzip
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from lsr.encoders import EncoderOptions
 from lsr.encoders.learned import LearnedEncoder
@@ -81,6 +83,24 @@ def nearness(got: Any, expected: Any) -> tuple[float, float, float]:
     return float(cosine.min()), float(cosine.mean()), float(np.mean(common))
 
 
+def stacked_to(batches: list[Any], width: int) -> sparse.csr_array:
+    """Return batches under each other; vocabularies that grow make later ones wider."""
+    for batch in batches:
+        batch.resize(batch.shape[0], width)
+    return sparse.csr_array(sparse.vstack(batches, format="csr"))
+
+
+class Vocabulary:
+    """What queries need to know of an index whose vocabulary is `terms`."""
+
+    def __init__(self, terms: Sequence[str]) -> None:
+        self.vocabulary_size = len(terms)
+        self._ids = {term: i for i, term in enumerate(terms)}
+
+    def term_ids(self, terms: Sequence[str]) -> Any:
+        return np.array([self._ids.get(term, -1) for term in terms], np.int64)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -113,7 +133,7 @@ def make_forms(
 
     def load(source: str, **settings: Any) -> LearnedEncoder:
         options = EncoderOptions(
-            max_length=asked.length, device="cpu", threads=asked.threads, settings=settings
+            max_length=asked.length, device="cpu", threads=asked.threads, idf="training", settings=settings
         )
         return LearnedEncoder.load(source, options)
 
@@ -133,6 +153,8 @@ def make_forms(
     forms["int8"] = whole.encode_documents, whole
     heavy = load(asked.model, precision="int8", max_terms=128)
     forms["int8, 128 terms"] = heavy.encode_documents, heavy
+    if (Path(asked.model) / "head_rows.npy").is_file():
+        return forms
     # The rows are found by the int8 form itself: the fastest whole one.
     rows = rows_in_use(heavy, others[:: max(1, len(others) // asked.rows_texts)], 1)
     pack_encoder(plain, scratch / "rows", head_rows=rows)
@@ -160,10 +182,9 @@ def report(name: str, part: Any, forms: dict[str, Any], asked: argparse.Namespac
             rates[form].append(len(batch) / (time.perf_counter() - start))
             busy[form] += time.process_time() - cpu
             if ours is not None:
-                rows[form].append(found.toarray())
-    from lsr.encoders.sparse_rows import from_dense
-
-    weights = {form: from_dense(np.concatenate(found)) for form, found in rows.items() if found}
+                rows[form].append(found)
+    width = max(batch.shape[1] for found in rows.values() for batch in found)
+    weights = {form: stacked_to(found, width) for form, found in rows.items() if found}
     print(f"## {name}: {len(texts)} documents, {len(queries)} queries\n")
     print(
         "| form | documents a second | processor ms a document | times | cosine, least and mean "
@@ -181,7 +202,9 @@ def report(name: str, part: Any, forms: dict[str, Any], asked: argparse.Namespac
             continue
         expected = keep_heaviest(weights["float32"], ours.settings["max_terms"])
         least, mean, common = nearness(weights[form], expected)
-        encoded = ours.query_side.encode_queries(list(queries.values()))
+        side: Any = ours.query_side
+        encoded = side.encode_queries(list(queries.values()), Vocabulary(ours.vocabulary))
+        encoded.resize(encoded.shape[0], width)
         scores = (encoded @ weights[form].T).toarray()
         value = ndcg(scores, ids, list(queries), qrels)
         print(

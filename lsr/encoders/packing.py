@@ -70,9 +70,10 @@ def pack_encoder(
 
 
 def rows_in_use(encoder: LearnedEncoder, texts: Sequence[str], least: int = 1) -> NDArray[np.int64]:
-    """Return the terms that at least `least` of `texts` have among those they keep, ascending."""
+    """Return the terms of the model that at least `least` of `texts` have among those they keep, ascending."""
     weights = encoder.encode_documents(texts)
-    counts = np.bincount(weights.indices, minlength=weights.shape[1])
+    # Terms of words, numbered behind the model's, are no rows of its head.
+    counts = np.bincount(weights.indices, minlength=weights.shape[1])[: encoder.model.vocabulary_size]
     found: NDArray[np.int64] = np.flatnonzero(counts >= least)
     return found
 
