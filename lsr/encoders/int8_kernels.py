@@ -1,6 +1,6 @@
 """The passes between two integer matrix products, each over one row of a batch at a time.
 
-A product's int32 sums become float32 (`sums` x the scale of the token's row x the scale of the
+A product's sums, whole numbers, become float32 (`sums` x the scale of the token's row x the scale of the
 output's row of weights), get what stands between two layers of BERT, and become int8 again with a
 scale of the row's own. So a token's numbers depend on its text alone, never on its batch.
 Single-threaded: the threads of `lsr.encoders.learned` run one batch each.
@@ -25,7 +25,8 @@ GELU_FLOOR = _F(-0.17)
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.int8]
-Sums = NDArray[np.int32]
+# Whole numbers, in whichever type a product leaves them.
+Sums = NDArray[np.int32] | NDArray[np.float32]
 
 
 @njit(nogil=True, cache=True, error_model="numpy", inline="always")

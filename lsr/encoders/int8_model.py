@@ -16,7 +16,7 @@ from lsr.encoders.batching import token_batches
 from lsr.encoders.checkpoint import HEAD_ROWS_FILE, Checkpoint
 from lsr.encoders.int8_bert import Int8Bert
 from lsr.encoders.int8_head import Int8Head
-from lsr.encoders.int8_linear import sums_are_exact
+from lsr.encoders.int8_linear import byte_product
 from lsr.encoders.masked_lm import MaskedLanguageModel
 from lsr.encoders.tokenization import special_token_ids
 from lsr.errors import UserError
@@ -68,7 +68,7 @@ class Int8Model:
 def int8_model(model: MaskedLanguageModel, tokenizer: Tokenizer, checkpoint: Checkpoint) -> Int8Model | None:
     """Return the integer form of `model` where ``precision=int8`` asks for it; else None.
 
-    None too on an accelerator, and where this processor's integer products are not exact: the
+    None too on an accelerator, and where this processor has no fast exact product of bytes: the
     float32 model runs there.
     """
     settings = checkpoint.settings
@@ -76,8 +76,8 @@ def int8_model(model: MaskedLanguageModel, tokenizer: Tokenizer, checkpoint: Che
         return None
     if settings.pooling != "max":
         raise UserError("precision=int8 goes with maximum pooling; give --encoder-option precision=float32.")
-    if not sums_are_exact():
-        _log.warning("products of bytes are not exact on this processor: the model runs in float32")
+    if byte_product() is None:
+        _log.warning("this processor has no fast exact product of bytes: the model runs in float32")
         return None
     head = Int8Head(
         model.weight,
