@@ -141,7 +141,7 @@ class _Scratch(threading.local):
         """Return room for a segment's bounds, and for the highest of every 64, filled up to 64 of those."""
         padded = -(-tiles // TILE) * TILE
         if len(self._tops) < padded:
-            self._bounds = np.empty(tiles * TILE, np.uint16)
+            self._bounds = np.empty(padded * TILE, np.uint16)
             self._tops = np.empty(padded, np.uint16)
         return self._bounds[: tiles * TILE], self._tops[:padded]
 

@@ -201,8 +201,8 @@ def search_blocks(
     margin = scale * factor * (1 - (2 * terms + 16) * 2.0**-23)
     size = np.int64(0)
     threshold = bits_of(floor)  # what a score must be above; or, of an earlier document, reach
-    least = max(np.float64(floor) * margin - 1, 1.0)  # what a bound must reach
-    needed = np.int64(least)
+    least = np.float64(floor) * margin - 1  # what a bound must reach
+    needed = max(np.int64(least), np.int64(1))
     scored = np.int64(0)
     wanted = 2 * k + 16
     below = np.int64(MOST + 1)
@@ -244,7 +244,7 @@ def search_blocks(
                                 threshold = bits_of(scores[0])
                 if size == k:
                     least = max(np.float64(scores[0]) * margin - 1, least)
-                    needed = min(np.int64(least), np.int64(MOST))
+                    needed = min(max(np.int64(least), np.int64(1)), np.int64(MOST))
         below = cut
     sort_heap(scores, documents, size)
     return size, touched, scored

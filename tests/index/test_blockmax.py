@@ -135,6 +135,19 @@ def test_it_scores_few_blocks_where_few_stand_out(build, monkeypatch) -> None:  
     assert exhaustive == ("exhaustive", int(matrix.tocsr()[:, :6].nnz), 0)
 
 
+def test_segments_of_rising_sizes_after_each_other(build) -> None:  # type: ignore[no-untyped-def]
+    """They share scratch memory, which has to grow with them."""
+    for documents in (500, 1100, 40_000, 600):
+        index = build(corpus(documents, documents, FREQUENCIES))
+        query = sparse.csr_array(np.arange(1, 13, dtype=np.float32)[None])
+        for one, other in zip(
+            index.search(query, 20, algorithm="blockmax"),
+            index.search(query, 20, algorithm="vectorised"),
+            strict=True,
+        ):
+            assert_same_hits(one, other)
+
+
 def test_segments_without_block_maxima_are_searched_exhaustively(build, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr("lsr.index.block_writer.LEAST_DOCUMENTS", 10**9)
     index = build(corpus(1000, 4, FREQUENCIES))
