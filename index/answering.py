@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsr.index.allowed import listed
+from lsr.index.approximation import SAFE, Approximation
 from lsr.index.blockmax import NS_A_LOOKUP, search_blocks
 from lsr.index.blocks import TILE, Blocks
 from lsr.index.exhaustive import search_exhaustively
@@ -39,7 +40,9 @@ _BLOCKS = 250.0
 
 
 @nb.njit(nogil=True, cache=True)
-def _costs(lists: Any, run_starts: Any, row_numbers: Any, document_count: Any, k: Any) -> Any:
+def _costs(
+    lists: Any, run_starts: Any, row_numbers: Any, document_count: Any, k: Any, most_blocks: Any
+) -> Any:
     """Estimate the nanoseconds that a query takes by exhaustive and by block-max search."""
     exhaustive = document_count * _A_DOCUMENT
     bounding = 0.0
@@ -50,7 +53,7 @@ def _costs(lists: Any, run_starts: Any, row_numbers: Any, document_count: Any, k
             bounding += document_count * _A_BOUNDED_DOCUMENT
         else:
             bounding += postings * _A_BOUNDED_POSTING
-    blocks = _BLOCKS * (k / 10) ** 0.8 * (document_count / 1e6) ** 0.35
+    blocks = min(_BLOCKS * (k / 10) ** 0.8 * (document_count / 1e6) ** 0.35, most_blocks)
     return exhaustive, _A_QUERY + bounding + blocks * len(lists) * NS_A_LOOKUP
 
 
@@ -75,7 +78,9 @@ def _answer(
     members: Any,
     member_starts: Any,
     algorithm: Any,
+    share: Any,
     factor: Any,
+    most_blocks: Any,
     query_starts: Any,
     query_terms: Any,
     query_weights: Any,
@@ -110,13 +115,15 @@ def _answer(
         try_blocks = algorithm != EXHAUSTIVE and terms > 0 and scores.shape[1] > 0
         most_cost = np.inf
         if algorithm == AUTO and try_blocks:
-            most_cost, cost = _costs(lists, run_starts, row_numbers, document_count, scores.shape[1])
+            most_cost, cost = _costs(
+                lists, run_starts, row_numbers, document_count, scores.shape[1], most_blocks
+            )
             try_blocks = cost < most_cost
         if try_blocks:
             size, touched, blocks = search_blocks(
                 offsets, codes, run_windows, run_starts, lists, weights, document_count, step,
                 row_numbers, largest, rows, places, place_starts, shifts, filtered, allowed, floors[i],
-                factor, most_cost, bounds, tops, scores[i], documents[i],
+                share, factor, most_blocks, most_cost, bounds, tops, scores[i], documents[i],
             )  # fmt: skip
         if blocks < 0:
             wasted = touched
@@ -160,7 +167,7 @@ def answer(
     allowed: NDArray[np.bool_] | None = None,
     *,
     algorithm: int = AUTO,
-    factor: float = 1.0,
+    approximation: Approximation = SAFE,
     floors: NDArray[np.float32] | None = None,
 ) -> tuple[list[Hits], NDArray[np.int64]]:
     """Return the k best documents of each query of a batch, local to the segment.
@@ -173,7 +180,7 @@ def answer(
         blocks: the segment's block maxima; without them all queries are searched exhaustively.
         allowed: True where a document may be returned, shape (documents of the segment,).
         algorithm: EXHAUSTIVE, BLOCKMAX or AUTO.
-        factor: above 1, blocks are passed over whose bound is below `factor` times the k-th best score.
+        approximation: what block-max search may leave out.
         floors: only scores above ``floors[i]`` are hits of query i, shape (queries,); 0 if left out.
 
     Returns:
@@ -205,7 +212,7 @@ def answer(
         allowed is not None,
         *chosen,
         algorithm,
-        factor,
+        *approximation,
         query_starts,
         query_terms,
         query_weights,

@@ -131,15 +131,16 @@ def score_batch(
 
     Args:
         left: the bounds of the blocks; changed.
-        frequent: the terms with a row, int64 [terms, 4], those that can earn most first: a term's place in
-            the query, where its row starts, where its places start, and the power of 2 that its groups
-            have documents.
-        rare: the places in the query of the others, int64 [terms, 1].
+        frequent: the terms with a row, int64 [terms, 5], those that can earn most first: a term's place in
+            the query, where its row starts, where its places start, the power of 2 that its groups have
+            documents, and 1 if bounds contain it.
+        rare: the others, int64 [terms, 2]: a term's place in the query, and 1 if bounds contain it.
         alive: int64 [BATCH], scratch memory, as what follows.
         held, found: int64 [BATCH, 1 + terms].
         parts: float32 [BATCH, terms, BLOCK].
     """
     terms = len(weights)
+    all_bounded = rare[:, 1].all()
     for b in range(count):
         byte = _half_byte(batch[b], tiles) // 2
         for i in range(len(frequent)):
@@ -148,14 +149,15 @@ def score_batch(
         half_byte = _half_byte(batch[b], tiles)
         byte = half_byte // 2
         shift = 4 * (half_byte & 1)
-        holding = np.int64(0)
+        holding = unbounded = np.int64(0)
         for i in range(len(frequent)):
             level = np.int64(rows[frequent[i, 1] + byte]) >> shift & 15
             held[b, 1 + holding] = i << 4 | level
             holding += np.int64(level > 0)
+            unbounded += level * np.int64(scaled[frequent[i, 0]]) * (1 - frequent[i, 4])
         held[b, 0] = holding
         # Such a bound may have been higher.
-        left[b] = left[b] if left[b] < MOST else 2**62
+        left[b] = left[b] + unbounded if left[b] < MOST else 2**62
         for j in range(terms):
             for d in range(BLOCK):
                 parts[b, j, d] = np.float32(0)
@@ -218,7 +220,7 @@ def score_batch(
 
     for a in range(living):
         b = alive[a]
-        if left[b] <= 0:
+        if left[b] <= 0 and all_bounded:
             continue
         window = batch[b] // BLOCKS_A_WINDOW
         first = batch[b] % BLOCKS_A_WINDOW * BLOCK
@@ -233,15 +235,15 @@ def score_batch(
         window = batch[b] // BLOCKS_A_WINDOW
         first = batch[b] % BLOCKS_A_WINDOW * BLOCK
         for i in range(len(rare)):
-            if left[b] <= 0:
-                break
             j = rare[i, 0]
+            if left[b] <= 0 and rare[i, 1]:
+                continue
             stop = runs[window, j, 1]
             place = _seek_far(offsets, runs[window, j, 0], found[b, i], stop, np.uint16(first))
             past = _add_postings(offsets, codes, place, stop, first, weights[j], step, b, j, parts, scores)
             touched += past - place
             for p in range(place, past):
-                left[b] -= contribution(codes[p], units[j])
+                left[b] -= contribution(codes[p], units[j]) * rare[i, 1]
     for b in range(count):
         for d in range(BLOCK):
             scores[b, d] = np.float32(0)

@@ -103,6 +103,21 @@ def _move_up(order: Any, place: Any, worth: Any) -> None:
 
 
 @nb.njit(nogil=True, cache=True)
+def _bounded(tallest: Any, total: Any, share: Any) -> Any:
+    """Return 1 for terms that bounds are made of: those that can earn most and together `share` of `total`."""
+    bounded = np.ones(len(tallest), np.int64)
+    if share < 1:
+        order = np.argsort(tallest)
+        left_out = 0.0
+        for j in order[:-1]:
+            left_out += tallest[j]
+            if left_out > (1 - share) * total:
+                break
+            bounded[j] = 0
+    return bounded
+
+
+@nb.njit(nogil=True, cache=True)
 def search_blocks(
     offsets: Any,
     codes: Any,
@@ -121,7 +136,9 @@ def search_blocks(
     filtered: Any,
     allowed: Any,
     floor: Any,
+    share: Any,
     factor: Any,
+    most_blocks: Any,
     most_cost: Any,
     bounds: Any,
     tops: Any,
@@ -135,8 +152,11 @@ def search_blocks(
         row_numbers, largest, rows, places, place_starts, shifts: those of a `Blocks`.
         allowed: uint8 [documents], not 0 where a document may be returned; read only where `filtered`.
         floor: only scores above it are hits.
+        share: 1 is safe. With a smaller one, terms that can earn least are left out of bounds, as many
+            as leave this share of what all terms can earn.
         factor: 1 is safe. With a larger one, blocks are passed over whose bound is below `factor` times
-            the k-th best score so far: faster, and some of the k best may be missed.
+            the k-th best score so far.
+        most_blocks: once so many blocks are scored, the search ends; safe if infinite.
         most_cost: where scoring the blocks that are left would take more nanoseconds, the query is given
             up, and the number of blocks returned is -1; so it is where bounds of 16 bits don't do.
         bounds: uint16 [blocks], scratch memory. Blocks are filled up to whole sets of 64.
@@ -150,8 +170,8 @@ def search_blocks(
     tallest_codes = np.empty(terms, np.int64)
     lengths = np.empty(terms, np.int64)
     own_rows = np.empty(terms, np.int64)
-    frequent = np.empty((terms, 4), np.int64)
-    rare = np.empty((terms, 1), np.int64)
+    frequent = np.empty((terms, 5), np.int64)
+    rare = np.empty((terms, 2), np.int64)
     frequent_count = rare_count = 0
     total = 0.0
     for j in range(terms):
@@ -162,20 +182,25 @@ def search_blocks(
         tallest_codes[j] = largest[term]
         tallest[j] = np.float64(weights[j]) * np.float64(largest[term]) * np.float64(step)
         total += tallest[j]
+    if terms > _MOST_TERMS or not (1e-30 < total < 1e37):
+        return np.int64(0), np.int64(0), np.int64(-1)
+    bounded = _bounded(tallest, total, share)
+    for j in range(terms):
         # Looked up first are frequent terms that can earn most, and rare ones that are likeliest there.
+        row = own_rows[j]
         if row >= 0:
             frequent[frequent_count, 0] = j
             frequent[frequent_count, 1] = row * tiles * TILE_BYTES
             frequent[frequent_count, 2] = place_starts[row]
             frequent[frequent_count, 3] = shifts[row]
+            frequent[frequent_count, 4] = bounded[j]
             _move_up(frequent, frequent_count, tallest)
             frequent_count += 1
         else:
             rare[rare_count, 0] = j
+            rare[rare_count, 1] = bounded[j]
             _move_up(rare, rare_count, lengths)
             rare_count += 1
-    if terms > _MOST_TERMS or not (1e-30 < total < 1e37):
-        return np.int64(0), np.int64(0), np.int64(-1)
 
     # A half byte of the row counts for tallest / 15; rounding up costs at most 16 in all a term.
     scale = (MOST - 64 - 16 * terms) / total
@@ -186,7 +211,9 @@ def search_blocks(
         units[j] = np.int64(np.ceil(np.float64(weights[j]) * np.float64(step) * scale * (1 + 1e-9) * 65536))
     runs = np.empty(((document_count + WINDOW - 1) // WINDOW, terms, 2), np.int64)
     find_runs(run_windows, run_starts, len(codes), lists, runs)
-    touched = bound_blocks(offsets, codes, rows, own_rows, tallest_codes, scaled, units, runs, bounds, tops)
+    touched = bound_blocks(
+        offsets, codes, rows, own_rows, bounded, tallest_codes, scaled, units, runs, bounds, tops
+    )
 
     marked = np.empty(_MARKED, np.int64)
     waiting = np.empty(_MARKED * TILE, np.int64)
@@ -206,18 +233,18 @@ def search_blocks(
     scored = np.int64(0)
     wanted = 2 * k + 16
     below = np.int64(MOST + 1)
-    while below > needed:
+    while below > needed and scored < most_blocks:
         cut = _cut(tops, needed, below, wanted)
         wanted *= 4
         if below <= MOST and cut == needed:
-            left = _count_sets(tops, np.uint16(needed))
+            left = min(_count_sets(tops, np.uint16(needed)), most_blocks - scored)
             if left * terms * NS_A_LOOKUP > most_cost:
                 return np.int64(0), touched, np.int64(-1)
         tile = np.int64(0)
-        while tile < tiles:
+        while tile < tiles and scored < most_blocks:
             count, tile = _collect(bounds, tops, tile, np.uint16(cut), below, marked, waiting)
             w = np.int64(0)
-            while w < count:
+            while w < count and scored < most_blocks:
                 chosen = np.int64(0)
                 while w < count and chosen < BATCH:
                     block = waiting[w]

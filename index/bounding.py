@@ -73,6 +73,7 @@ def bound_blocks(
     codes: Any,
     rows: Any,
     own_rows: Any,
+    bounded: Any,
     largest: Any,
     scaled: Any,
     units: Any,
@@ -80,7 +81,7 @@ def bound_blocks(
     bounds: Any,
     tops: Any,
 ) -> Any:
-    """Bound all blocks, and every 64 of them together; return the postings touched."""
+    """Bound all blocks, and every 64 of them together, by the terms that are `bounded`; return the postings touched."""
     tiles = len(bounds) // TILE
     tops[tiles:] = np.uint16(0)
     terms = len(own_rows)
@@ -101,7 +102,7 @@ def bound_blocks(
         dense = 0
         runless = 0
         for j in range(terms):
-            if runs[window, j, 1] <= runs[window, j, 0]:
+            if runs[window, j, 1] <= runs[window, j, 0] or not bounded[j]:
                 continue
             row = own_rows[j]
             if row >= 0:

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lsr.index.approximation import Approximation, wanted_recall
 from lsr.index.errors import IndexProblem
 from lsr.index.fields import FieldType, common_type
 from lsr.index.hits import Hits
 from lsr.index.manifest import MANIFEST, Manifest, verify_files
 from lsr.index.planner import Algorithm as Algorithm
-from lsr.index.planner import SearchCost
+from lsr.index.planner import Plan, SearchCost
 from lsr.index.postings import Postings
 from lsr.index.queries import read_queries
 from lsr.index.searching import Mask, masks_of, search_costs, search_segments
@@ -161,8 +162,10 @@ class Index:
         threads: int = 1,
         algorithm: Algorithm = "auto",
         allowed: NDArray[np.bool_] | NDArray[np.integer[Any]] | None = None,
+        recall: float = 1.0,
+        approximation: Approximation | None = None,
     ) -> list[Hits]:
-        """Return the k best documents of each query, exactly.
+        """Return the k best documents of each query, exactly unless `recall` is below 1.
 
         The score of a document is the float32 sum, in ascending term id, of
         float32(weight * impact). Every algorithm and thread count returns the same documents,
@@ -176,15 +179,21 @@ class Index:
                 (exhaustive in NumPy, for a cold start), or ``auto``, the fastest for the query.
             allowed: the documents to search within, the same for all queries: booleans of shape
                 (number_bound,), or document numbers. Deleted documents are never found.
+            recall: the share of the k best documents that is enough, in the mean over queries. Where
+                segments are large, block-max search is cut short by as much as left this share in the
+                calibration made when a segment was written (see `lsr.index.calibration`). Scores of
+                documents that are found are exact all the same.
+            approximation: what to leave out, for experts; overrides `recall`.
 
         Raises:
-            IndexProblem: for a weight below 0, NaN or infinite, k below 1, or a filter that does
-                not fit the index.
+            IndexProblem: for a weight below 0, NaN or infinite, k below 1, a recall that is none, or a
+                filter that does not fit the index.
         """
         if k < 1:
             raise IndexProblem(f"k is the number of results wanted and at least 1, not {k}.")
+        plan = Plan(k, algorithm, wanted_recall(recall), approximation)
         masks = masks_of(self._segments, allowed, self.number_bound)
-        return search_segments(self._segments, read_queries(queries), k, masks, algorithm, threads)
+        return search_segments(self._segments, read_queries(queries), plan, masks, threads)
 
     def costs(
         self,
@@ -193,10 +202,13 @@ class Index:
         *,
         algorithm: Algorithm = "auto",
         allowed: NDArray[np.bool_] | NDArray[np.integer[Any]] | None = None,
+        recall: float = 1.0,
+        approximation: Approximation | None = None,
     ) -> list[list[SearchCost]]:
         """Return for each query what `search` does to answer it, a `SearchCost` for each segment."""
+        plan = Plan(k, algorithm, wanted_recall(recall), approximation)
         masks = masks_of(self._segments, allowed, self.number_bound)
-        return search_costs(self._segments, read_queries(queries), k, masks, algorithm)
+        return search_costs(self._segments, read_queries(queries), plan, masks)
 
     @cached_property
     def fields(self) -> dict[str, FieldType]:

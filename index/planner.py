@@ -7,15 +7,28 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lsr.index.blocks import Blocks
+from lsr.index.approximation import SAFE, Approximation, approximation_for
 from lsr.index.hits import Hits
 from lsr.index.postings import Postings
 from lsr.index.queries import Queries
+from lsr.index.segment import Segment
 
 Algorithm = Literal["auto", "exhaustive", "vectorised", "blockmax"]
 
 # With fewer documents allowed than this share, exhaustive search looks them up or passes windows over.
 _LEAST_ALLOWED = 0.5
+
+
+class Plan(NamedTuple):
+    """How a batch of queries is to be searched.
+
+    `approximation` is what to leave out, None for what leaves `recall` of the k best documents.
+    """
+
+    k: int
+    algorithm: Algorithm = "auto"
+    recall: float = 1.0
+    approximation: Approximation | None = None
 
 
 class SearchCost(NamedTuple):
@@ -30,42 +43,49 @@ class SearchCost(NamedTuple):
 
 
 def search_segment(
-    postings: Postings,
-    blocks: Blocks | None,
+    segment: Segment,
     queries: Queries,
-    k: int,
+    plan: Plan,
     allowed: NDArray[np.bool_] | None,
-    algorithm: Algorithm,
-    *,
-    factor: float = 1.0,
     floors: NDArray[np.float32] | None = None,
 ) -> tuple[list[Hits], NDArray[np.int64] | None]:
     """Search one segment by an algorithm, or query by query by the one that should be fastest.
 
     A segment without block maxima, because it is small or of an older program, is searched
-    exhaustively whatever was asked for. See `lsr.index.answering.answer`.
+    exhaustively whatever was asked for. See `lsr.index.answering.answer` for the rest.
 
     Returns:
-        Hits, and what each query took: figures for `cost_of`, None for ``vectorised``.
+        Hits with numbers local to the segment, and what each query took: figures for `cost_of`, None
+        for ``vectorised``.
     """
-    if algorithm == "vectorised":
+    if plan.algorithm == "vectorised":
         from lsr.index.vectorised import search_vectorised
 
-        return search_vectorised(postings, *queries, k, allowed), None
+        return search_vectorised(segment.postings, *queries, plan.k, allowed), None
     from lsr.index import answering
 
-    if algorithm == "exhaustive":
+    if plan.algorithm == "exhaustive":
         chosen = answering.EXHAUSTIVE
-    elif algorithm == "blockmax":
+    elif plan.algorithm == "blockmax":
         chosen = answering.BLOCKMAX
-    elif algorithm == "auto":
+    elif plan.algorithm == "auto":
         chosen = answering.AUTO
         if allowed is not None and np.count_nonzero(allowed) < _LEAST_ALLOWED * len(allowed):
             chosen = answering.EXHAUSTIVE
     else:
-        raise ValueError(f"unknown algorithm {algorithm!r}")
+        raise ValueError(f"unknown algorithm {plan.algorithm!r}")
+    approximation = plan.approximation
+    if approximation is None:
+        approximation = SAFE if plan.recall == 1 else approximation_for(plan.recall, plan.k, segment.recalls)
     return answering.answer(
-        postings, blocks, *queries, k, allowed, algorithm=chosen, factor=factor, floors=floors
+        segment.postings,
+        segment.blocks,
+        *queries,
+        plan.k,
+        allowed,
+        algorithm=chosen,
+        approximation=approximation,
+        floors=floors,
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lsr.index.errors import IndexProblem
 from lsr.index.hits import Hits, merge_hits
-from lsr.index.planner import Algorithm, SearchCost, cost_of, search_segment
+from lsr.index.planner import Plan, SearchCost, cost_of, search_segment
 from lsr.index.queries import Queries
 from lsr.index.segment import Segment
 from lsr.index.warming import warming
@@ -27,9 +27,8 @@ _MOST_QUERIES_A_TASK = 64
 def search_segments(
     segments: Sequence[Segment],
     queries: Queries,
-    k: int,
+    plan: Plan,
     masks: Sequence[Mask | None],
-    algorithm: Algorithm,
     threads: int,
 ) -> list[Hits]:
     """Return the k best documents of each query, in all segments.
@@ -38,13 +37,13 @@ def search_segments(
         masks: for each segment the documents that may be returned, None where all may be.
         threads: queries are spread over this many threads.
     """
-    algorithm = _compiled_or_not(segments, queries, algorithm)
+    plan = _compiled_or_not(segments, queries, plan)
     count = queries.number
     if threads <= 1 or count <= 1:
-        return _search(segments, queries, k, masks, algorithm)
+        return _search(segments, queries, plan, masks)
     size = min(max(count // (threads * _TASKS_A_THREAD), 1), _MOST_QUERIES_A_TASK)
     parts = [queries.part(first, min(first + size, count)) for first in range(0, count, size)]
-    found = _pool(threads, os.getpid()).map(lambda part: _search(segments, part, k, masks, algorithm), parts)
+    found = _pool(threads, os.getpid()).map(lambda part: _search(segments, part, plan, masks), parts)
     return [hits for part in found for hits in part]
 
 
@@ -57,46 +56,47 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 def search_costs(
     segments: Sequence[Segment],
     queries: Queries,
-    k: int,
+    plan: Plan,
     masks: Sequence[Mask | None],
-    algorithm: Algorithm,
 ) -> list[list[SearchCost]]:
     """Return for each query what `search_segments` does to answer it, a `SearchCost` for each segment."""
-    algorithm = _compiled_or_not(segments, queries, algorithm)
+    plan = _compiled_or_not(segments, queries, plan)
     costs: list[list[SearchCost]] = []
-    _search(segments, queries, k, masks, algorithm, costs)
+    _search(segments, queries, plan, masks, costs)
     return [list(of_query) for of_query in zip(*costs, strict=True)] if costs else [[]] * queries.number
 
 
-def _compiled_or_not(segments: Sequence[Segment], queries: Queries, algorithm: Algorithm) -> Algorithm:
+def _compiled_or_not(segments: Sequence[Segment], queries: Queries, plan: Plan) -> Plan:
     """Take NumPy for as long as compiled search is not loaded and not worth waiting for."""
-    if algorithm != "auto" or warming.ready:
-        return algorithm
+    if plan.algorithm != "auto" or warming.ready:
+        return plan
     terms = queries.terms.astype(np.int64)
-    return warming.choose(sum(int(s.postings.document_frequencies(terms).sum()) for s in segments))
+    postings = sum(int(segment.postings.document_frequencies(terms).sum()) for segment in segments)
+    return plan._replace(algorithm=warming.choose(postings))
 
 
 def _search(
     segments: Sequence[Segment],
     queries: Queries,
-    k: int,
+    plan: Plan,
     masks: Sequence[Mask | None],
-    algorithm: Algorithm,
     costs: list[list[SearchCost]] | None = None,
 ) -> list[Hits]:
     best: list[Hits] | None = None
     floors = None
     for segment, mask in zip(segments, masks, strict=True):
-        postings = segment.postings
-        hits, figures = search_segment(postings, segment.blocks, queries, k, mask, algorithm, floors=floors)
+        hits, figures = search_segment(segment, queries, plan, mask, floors)
         if costs is not None:
-            costs.append(cost_of(postings, queries, figures))
+            costs.append(cost_of(segment.postings, queries, figures))
         if segment.base:
             hits = [Hits(found.documents + segment.base, found.scores) for found in hits]
-        best = hits if best is None else [merge_hits(list(pair), k) for pair in zip(best, hits, strict=True)]
+        if best is None:
+            best = hits
+        else:
+            best = [merge_hits(list(pair), plan.k) for pair in zip(best, hits, strict=True)]
         if len(segments) > 1:
             # Later documents lose against equal scores, so only what beats the k-th one is of interest.
-            kth = [found.scores[k - 1] if len(found.scores) >= k else 0.0 for found in best]
+            kth = [found.scores[plan.k - 1] if len(found.scores) >= plan.k else 0.0 for found in best]
             floors = np.array(kth, np.float32)
     if best is None:
         return [Hits(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in range(queries.number)]
