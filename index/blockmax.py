@@ -35,7 +35,7 @@ from lsr.index.postings import WINDOW
 
 _MARKED = 128  # sets of 64 blocks that are looked at together
 _MOST_TERMS = 1024
-NS_A_LOOKUP = 20.0  # what looking a term up in a block takes, in nanoseconds
+NS_A_LOOKUP = 30.0  # what looking a term up in a block takes, in nanoseconds
 
 
 @nb.njit(nogil=True, cache=True)
