@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lsr.index.approximation import Approximation
     from lsr.index.editor import Changes, Compaction, IndexEditor
     from lsr.index.errors import IndexProblem
     from lsr.index.hits import Hits
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lsr.index.writer import IndexWriter
 
 _HOME = {
+    "Approximation": "lsr.index.approximation",
     "Changes": "lsr.index.editor",
     "Compaction": "lsr.index.editor",
     "Contribution": "lsr.index.index",
@@ -35,6 +37,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Approximation",
     "Changes",
     "Compaction",
     "Contribution",

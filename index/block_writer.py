@@ -11,15 +11,15 @@ import numpy as np
 from lsr.index.blocks import (
     BLOCK,
     FILES,
-    GROUP,
-    GROUPS_A_WINDOW,
     LEVELS,
     TILE_BYTES,
     TILES_A_WINDOW,
+    group_counts,
+    group_shift,
     tile_count,
 )
 from lsr.index.files import ArrayWriter, write_array
-from lsr.index.postings import Postings
+from lsr.index.postings import WINDOW, Postings
 
 # What rows and places may cost. With 3 bytes a posting this keeps an index below 5.
 MOST_BYTES_A_POSTING = 1.75
@@ -36,35 +36,42 @@ def _fill(
     first: Any,
     last: Any,
     largest: Any,
+    shift: Any,
     row: Any,
     places: Any,
 ) -> None:
     """Fill in the row and places of the term with the runs ``first:last`` and the given largest code."""
+    groups = WINDOW >> shift
     for run in range(first, last):
         window = np.int64(run_windows[run])
-        group: Any = window * GROUPS_A_WINDOW
-        past: Any = min(group + GROUPS_A_WINDOW, len(places))
+        group: Any = window * groups
+        past: Any = min(group + groups, len(places))
         base = group
-        half: Any = min(TILES_A_WINDOW * TILE_BYTES, len(row) - window * TILES_A_WINDOW * TILE_BYTES)
+        bytes_before = window * TILES_A_WINDOW * TILE_BYTES
+        window_bytes: Any = min(TILES_A_WINDOW * TILE_BYTES, len(row) - bytes_before)
+        quarter = window_bytes // 2
         for p in range(run_starts[run], run_starts[run + 1]):
             offset = np.int64(offsets[p])
-            while group < past and group - base <= offset // GROUP:
+            while group < past and group - base <= offset >> shift:
                 places[group] = p - run_starts[run]
                 group += 1
             level = (np.int64(codes[p]) * LEVELS + largest - 1) // largest
-            place = offset // BLOCK
-            shift = 0
-            if place >= half:
-                place -= half
-                shift = 4
-            place += window * TILES_A_WINDOW * TILE_BYTES
+            block: Any = offset // BLOCK
+            part = block // quarter
+            place = bytes_before + 2 * (block - part * quarter) + (part >> 1)
+            half = 4 * (part & 1)
             byte = np.int64(row[place])
-            if level > (byte >> shift) & 15:
-                row[place] = (byte & (15 << (4 - shift))) | (level << shift)
+            if level > (byte >> half) & 15:
+                row[place] = (byte & (15 << (4 - half))) | (level << half)
         while group < past:
             # 65,536 postings before a group are no group's: such a run fills its window.
             places[group] = min(run_starts[run + 1] - run_starts[run], np.int64(65_535))
             group += 1
+
+
+def deserves_blocks(document_count: int) -> bool:
+    """Tell whether a segment of so many documents gets block maxima."""
+    return document_count >= LEAST_DOCUMENTS
 
 
 def write_blocks(folder: Path, postings: Postings) -> None:
@@ -73,14 +80,17 @@ def write_blocks(folder: Path, postings: Postings) -> None:
     Takes one pass over their postings, and the memory of one row.
     """
     tiles = tile_count(postings.document_count)
-    if postings.document_count < LEAST_DOCUMENTS:
+    if not deserves_blocks(postings.document_count):
         return
     frequencies = postings.document_frequencies(np.arange(postings.term_count))
-    row_bytes = tiles * (TILE_BYTES + 4)
-    count = min(
-        int(MOST_BYTES_A_POSTING * postings.posting_count) // row_bytes, int(np.count_nonzero(frequencies))
+    order = np.argsort(-frequencies, kind="stable")[: int(np.count_nonzero(frequencies))]
+    shifts = np.array(
+        [group_shift(count, postings.document_count) for count in frequencies[order].tolist()], np.uint8
     )
-    terms = np.sort(np.argsort(-frequencies, kind="stable")[:count]).astype(np.int32)
+    sizes = np.cumsum(tiles * TILE_BYTES + 2 * group_counts(tiles, shifts))
+    count = int(np.searchsorted(sizes, MOST_BYTES_A_POSTING * postings.posting_count, side="right"))
+    terms = np.sort(order[:count]).astype(np.int32)
+    shifts = shifts[np.argsort(order[:count])]
     largest = np.zeros(postings.term_count, np.uint16)
     held = np.flatnonzero(frequencies)
     if len(held):
@@ -89,9 +99,11 @@ def write_blocks(folder: Path, postings: Postings) -> None:
     rows = ArrayWriter(folder / FILES["rows"][0], np.dtype(np.uint8))
     places = ArrayWriter(folder / FILES["places"][0], np.dtype(np.uint16))
     try:
-        for term in terms.tolist():
+        for term, shift, groups in zip(
+            terms.tolist(), shifts.tolist(), group_counts(tiles, shifts).tolist(), strict=True
+        ):
             row = np.zeros(tiles * TILE_BYTES, np.uint8)
-            row_places = np.zeros(tiles * 2, np.uint16)
+            row_places = np.zeros(groups, np.uint16)
             _fill(
                 postings.offsets,
                 postings.codes,
@@ -100,6 +112,7 @@ def write_blocks(folder: Path, postings: Postings) -> None:
                 int(postings.term_runs[term]),
                 int(postings.term_runs[term + 1]),
                 int(largest[term]),
+                shift,
                 row,
                 row_places,
             )
@@ -112,3 +125,4 @@ def write_blocks(folder: Path, postings: Postings) -> None:
         places.abort()
     write_array(folder / FILES["terms"][0], terms)
     write_array(folder / FILES["largest"][0], largest)
+    write_array(folder / FILES["shifts"][0], shifts)

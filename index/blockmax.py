@@ -5,8 +5,8 @@ After Block-Max Pruning (Mallia et al., SIGIR 2024, arXiv 2405.01117). A query g
 1. Bound every block of 8 documents. Terms with a row of half-byte maxima are added in bulk, in 16-bit
    integers; the others from their postings. Weights are scaled so that no sum exceeds 16 bits and
    rounded up, so a bound is never too low.
-2. Sort sets of 64 blocks by their highest bound.
-3. Set by set, score the blocks whose bound reaches the k-th best score so far, which rises meanwhile.
+2. Score a few blocks, those of highest bounds; then four times as many, and so on.
+3. Stop where the blocks left cannot beat the k-th best score so far.
 
 A block is scored exactly: its documents' postings are reached through the places stored with a row
 (or, for a term without one, found in its run), and added in ascending term id, as exhaustive
@@ -20,335 +20,258 @@ are narrower than what they index.
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
-from lsr.index.allowed import listed
-from lsr.index.block_scoring import score_blocks, touch_blocks
-from lsr.index.blocks import BLOCK, LEVELS, TILE, TILES_A_WINDOW, Blocks
-from lsr.index.bounding import MOST, SPARSE, bound_blocks
-from lsr.index.exhaustive import search_exhaustive
+from lsr.index.block_scoring import BATCH, score_batch
+from lsr.index.blocks import BLOCK, LEVELS, TILE, TILE_BYTES
+from lsr.index.bounding import MOST, bound_blocks, find_runs
 from lsr.index.heap import bits as bits_of
 from lsr.index.heap import offer, sort_heap
-from lsr.index.hits import Hits
-from lsr.index.postings import WINDOW, Postings
+from lsr.index.lanes import at_least, lowest_bit, prefetch
+from lsr.index.postings import WINDOW
 
-_CACHED = 500_000  # documents whose postings may lie in the caches
-_TOGETHER = 16  # blocks scored together
-_BIN = 6  # sets are sorted by the upper ten of sixteen bits
-
-# What steps cost, in nanoseconds; measured on 250,000 to 4,000,000 documents.
-_NS_A_POSTING = 1.0
-_NS_A_DOCUMENT = 0.06
-_NS_A_BOUNDED_POSTING = 2.2
-_NS_A_BOUNDED_DOCUMENT = 0.003  # for each term with a row
-_BLOCKS_AT_LEAST = 25.0  # scored for a typical query, times k to the power of 3/4
-_WORTH = 0.6  # of exhaustive search's cost, or the estimate is too close to call
-_NS_A_LOOKUP = 18.0  # a term in a block
-_NS_A_DOUBLING = 12.0  # added with each doubling past `_CACHED`: postings leave the caches
+_MARKED = 128  # sets of 64 blocks that are looked at together
+_MOST_TERMS = 1024
+NS_A_LOOKUP = 30.0  # what looking a term up in a block takes, in nanoseconds
 
 
 @nb.njit(nogil=True, cache=True)
-def _sort_sets(tops: Any, low: Any, high: Any, firsts: Any, order: Any) -> None:
-    """Put the sets of bins ``low:high`` in order; `firsts[b]` is where those of bin b begin."""
+def _count_sets(tops: Any, limit: Any) -> Any:
+    """Count the sets of blocks whose highest bound is at least `limit`."""
+    count = np.int64(0)
     for tile in range(len(tops)):
-        b = tops[tile] >> _BIN
-        if b >= low and b < high:
-            order[firsts[b]] = tile
-            firsts[b] += 1
-
-
-@nb.njit(nogil=True, cache=True)
-def _collect(bounds: Any, tops: Any, tile: Any, least: Any, below: Any, waiting: Any, count: Any) -> Any:
-    """Append a set's blocks with a bound in ``least:below`` to `count` others; return how many there are."""
-    if np.int64(tops[tile]) < least:
-        return count
-    first = tile // TILES_A_WINDOW * TILES_A_WINDOW
-    sets = min(np.int64(TILES_A_WINDOW), len(tops) - first)
-    block = first * TILE + tile - first
-    for _ in range(TILE):
-        bound = np.int64(bounds[block])
-        if bound >= least and bound < below:
-            waiting[count] = block
-            count += 1
-        block += sets
+        count += np.int64(tops[tile] >= limit)
     return count
 
 
 @nb.njit(nogil=True, cache=True)
-def _blockmax(
+def _cut(tops: Any, least: Any, below: Any, wanted: Any) -> Any:
+    """Return a bound in ``least:below`` that about `wanted` sets of blocks reach, `least` if fewer do."""
+    low = least
+    high = below
+    while high - low > 1 and high - low > low >> 5:
+        middle = (low + high) >> 1
+        if _count_sets(tops, np.uint16(middle)) >= wanted:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@nb.njit(nogil=True, cache=True)
+def _collect(bounds: Any, tops: Any, tile: Any, least: Any, below: Any, marked: Any, waiting: Any) -> Any:
+    """Write down the blocks with a bound in ``least:below``, from a set of 64 on, as long as there is room.
+
+    `marked` is scratch memory for as many sets as fill `waiting`.
+
+    Returns:
+        How many blocks there are, and the first set that was not looked at.
+    """
+    sets = np.int64(0)
+    while tile < len(tops) and sets + TILE <= len(marked):
+        bits = at_least(tops, tile, least)
+        while bits != 0:
+            marked[sets] = tile + lowest_bit(bits)
+            prefetch(bounds, marked[sets] * TILE)
+            prefetch(bounds, marked[sets] * TILE + TILE // 2)
+            bits &= bits - np.uint64(1)
+            sets += 1
+        tile += TILE
+    count = np.int64(0)
+    for s in range(sets):
+        first = marked[s] * TILE
+        bits = at_least(bounds, first, least)
+        if below <= MOST:
+            bits &= ~at_least(bounds, first, np.uint16(below))
+        while bits != 0:
+            waiting[count] = first + lowest_bit(bits)
+            bits &= bits - np.uint64(1)
+            count += 1
+    return count, tile
+
+
+@nb.njit(nogil=True, cache=True)
+def _move_up(order: Any, place: Any, worth: Any) -> None:
+    """Move the last term of `order`, rows of which begin with a term, up to where its worth belongs."""
+    while place > 0 and worth[order[place, 0]] > worth[order[place - 1, 0]]:
+        for column in range(order.shape[1]):
+            order[place, column], order[place - 1, column] = order[place - 1, column], order[place, column]
+        place -= 1
+
+
+@nb.njit(nogil=True, cache=True)
+def _bounded(tallest: Any, total: Any, share: Any) -> Any:
+    """Return 1 for terms that bounds are made of: those that can earn most and together `share` of `total`."""
+    bounded = np.ones(len(tallest), np.int64)
+    if share < 1:
+        order = np.argsort(tallest)
+        left_out = 0.0
+        for j in order[:-1]:
+            left_out += tallest[j]
+            if left_out > (1 - share) * total:
+                break
+            bounded[j] = 0
+    return bounded
+
+
+@nb.njit(nogil=True, cache=True)
+def search_blocks(
     offsets: Any,
     codes: Any,
     run_windows: Any,
     run_starts: Any,
-    term_runs: Any,
+    lists: Any,
+    weights: Any,
     document_count: Any,
     step: Any,
-    block_terms: Any,
+    row_numbers: Any,
     largest: Any,
-    block_rows: Any,
+    rows: Any,
     places: Any,
+    place_starts: Any,
+    shifts: Any,
     filtered: Any,
     allowed: Any,
+    floor: Any,
+    share: Any,
     factor: Any,
-    adaptive: Any,
-    query_starts: Any,
-    query_terms: Any,
-    query_weights: Any,
+    most_blocks: Any,
+    most_cost: Any,
     bounds: Any,
     tops: Any,
-    best_scores: Any,
-    best_documents: Any,
-    sizes: Any,
-    costs: Any,
-) -> None:
-    """Answer queries one after the other.
-
-    Row i of `costs` receives the postings touched and the blocks scored; the latter is -1 where query i
-    is to be searched exhaustively: because it cannot be bounded in 16 bits or, if `adaptive`, because
-    that is less work.
-    """
-    run_count = np.int64(len(run_windows))
-    windows = (document_count + WINDOW - 1) // WINDOW
-    tiles = len(tops)
-    k = best_scores.shape[1]
-    block_scores = np.empty((_TOGETHER, BLOCK), np.float32)
-    score_bits = block_scores.view(np.int32)
-    histogram = np.empty(1024, np.int64)
-    firsts = np.empty(1024, np.int64)
-    order = np.empty(tiles, np.int32)
-    waiting = np.empty(_TOGETHER + TILE, np.int64)
-    blind = np.int64(0)
-    lookups = _NS_A_LOOKUP + _NS_A_DOUBLING * max(0.0, np.log2(document_count / _CACHED))
-
-    for i in range(len(query_starts) - 1):
-        first = query_starts[i]
-        longest = query_starts[i + 1] - first
-        lists = np.empty((longest, 3), np.int64)
-        weights = np.empty(longest, np.float32)
-        tallest = np.empty(longest, np.float64)
-        terms = np.int64(0)
-        total = 0.0
-        exhaustive = document_count * _NS_A_DOCUMENT
-        estimate = 0.0
-        for j in range(first, query_starts[i + 1]):
-            term = np.int64(query_terms[j])
-            if term < 0 or term >= len(term_runs) - 1:
-                continue
-            low = max(np.int64(0), term_runs[term])
-            high = min(run_count, term_runs[term + 1])
-            if low >= high:
-                continue
-            row: Any = np.searchsorted(block_terms, term)
-            if row >= len(block_terms) or np.int64(block_terms[row]) != term:
-                row = SPARSE
-            code = np.int64(largest[term])
-            lists[terms, 0] = row
-            lists[terms, 1] = low
-            lists[terms, 2] = high
-            postings = np.float64(run_starts[high] - run_starts[low])
-            exhaustive += postings * _NS_A_POSTING
-            if row < 0:
-                estimate += postings * _NS_A_BOUNDED_POSTING
-            else:
-                estimate += document_count * _NS_A_BOUNDED_DOCUMENT
-            weights[terms] = query_weights[j]
-            tallest[terms] = np.float64(query_weights[j]) * code * np.float64(step)
-            total += tallest[terms]
-            terms += 1
-        sizes[i] = 0
-        costs[i, 0] = 0
-        costs[i, 1] = 0
-        if terms == 0 or k == 0:
-            continue
-        estimate += _BLOCKS_AT_LEAST * k**0.75 * terms * lookups
-        hopeless = adaptive and estimate > _WORTH * exhaustive
-        if hopeless or terms > 1024 or not (1e-30 < total < 1e37):
-            costs[i, 1] = -1
-            continue
-
-        # A half byte of the row counts for tallest / 15; rounding up costs at most 16 in all a term.
-        scale = (MOST - 64 - 16 * terms) / total
-        scaled = np.empty(terms, np.uint16)
-        units = np.empty(terms, np.int64)
-        for j in range(terms):
-            scaled[j] = np.uint16(np.ceil(tallest[j] * scale * (1 + 1e-9) / LEVELS))
-            units[j] = np.int64(
-                np.ceil(np.float64(weights[j]) * np.float64(step) * scale * (1 + 1e-9) * 65536)
-            )
-        lists = lists[:terms]
-        weights = weights[:terms]
-        runs = np.empty((terms, windows, 2), np.int64)
-        touched = bound_blocks(
-            offsets, codes, run_windows, run_starts, block_rows, lists, scaled, units, runs, bounds, tops
-        )
-
-        # Scores are float32 sums: off by half a unit in the last place for every addition and product.
-        margin = scale * factor * (1 - (terms + 8) * 2.0**-23)
-        histogram[:] = 0
-        for tile in range(tiles):
-            histogram[tops[tile] >> _BIN] += 1
-
-        scores = best_scores[i]
-        documents = best_documents[i]
-        size = np.int64(0)
-        threshold = np.int32(1)
-        needed = np.int64(1)
-        scored = np.int64(0)
-        # Few sets of blocks at first, those of highest bounds, then twice as many, and so on: by
-        # the time that most would come up, the k-th score tells that few of them are needed.
-        wanted = max(np.int64(16), 6 * k)
-        high = np.int64(1024)
-        cut = np.int64(0)
-        again = np.int64(0)
-        while high << _BIN > needed or again > 0:
-            if adaptive and high < 1024:
-                left = np.int64(0)
-                for b in range(needed >> _BIN, high):
-                    left += histogram[b]
-                if left * terms * lookups > exhaustive:
-                    scored = np.int64(-1)
-                    break
-            low = high
-            chosen = again
-            while low << _BIN > needed and chosen - again < wanted:
-                low -= 1
-                firsts[low] = chosen
-                chosen += histogram[low]
-            _sort_sets(tops, low, high, firsts, order)
-            # While nothing is known of the k-th score only the very blocks of high bounds are taken;
-            # the second round comes back to their sets for the others.
-            first_round = high == 1024
-            if first_round:
-                cut = max(low << _BIN, np.int64(1))
-            high = low
-            wanted *= 2
-            w = 0
-            while w < chosen:
-                count = np.int64(0)
-                while w < chosen and count < _TOGETHER:
-                    least = max(needed, cut) if first_round else needed
-                    below = cut if w < again else np.int64(MOST + 1)
-                    count = _collect(bounds, tops, np.int64(order[w]), least, below, waiting, count)
-                    w += 1
-                for start in range(0, count, _TOGETHER):
-                    batch = waiting[start : min(start + _TOGETHER, count)]
-                    if document_count > _CACHED:
-                        blind += touch_blocks(batch, offsets, codes, lists, runs, tiles, places)
-                    touched += score_blocks(
-                        batch, offsets, codes, step, lists, weights, scaled, units, runs, tiles,
-                        block_rows, places, bounds, block_scores,
-                    )  # fmt: skip
-                    scored += len(batch)
-                    for t in range(len(batch)):
-                        changed = False
-                        for d in range(BLOCK):
-                            document = batch[t] * BLOCK + d
-                            if score_bits[t, d] >= threshold and document < document_count:
-                                if filtered and not allowed[document]:
-                                    continue
-                                size = offer(scores, documents, size, block_scores[t, d], document)
-                                changed = True
-                        if changed and size == k:
-                            threshold = max(bits_of(scores[0]), np.int32(1))
-                            reach = np.float64(scores[0]) * margin
-                            needed = min(max(np.int64(reach) - 1, np.int64(1)), np.int64(MOST))
-            again = chosen if first_round else np.int64(0)
-        if scored < 0:
-            costs[i, 0] = touched
-            costs[i, 1] = -1
-            continue
-        sort_heap(scores, documents, size)
-        sizes[i] = size
-        costs[i, 0] = touched
-        costs[i, 1] = scored
-        costs[i, 2] = blind  # or the loads it stands for would be left out
-
-
-class _Scratch(threading.local):
-    """Bounds of all blocks, one set a thread."""
-
-    def __init__(self) -> None:
-        self._bounds = np.empty(0, np.uint16)
-        self._tops = np.empty(0, np.uint16)
-
-    def arrays(self, tiles: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-        """Return room for a segment's bounds and highest bounds."""
-        if len(self._tops) < tiles:
-            self._bounds = np.empty(tiles * TILE, np.uint16)
-            self._tops = np.empty(tiles, np.uint16)
-        return self._bounds[: tiles * TILE], self._tops[:tiles]
-
-
-_scratch = _Scratch()
-
-
-def search_blockmax(
-    postings: Postings,
-    blocks: Blocks,
-    query_starts: NDArray[np.int64],
-    query_terms: NDArray[np.int64],
-    query_weights: NDArray[np.float32],
-    k: int,
-    allowed: NDArray[np.bool_] | None = None,
-    *,
-    factor: float = 1.0,
-    adaptive: bool = False,
-) -> tuple[list[Hits], NDArray[np.int64]]:
-    """Return what `lsr.index.exhaustive.search_exhaustive` returns, by scoring fewer documents.
+    scores: Any,
+    documents: Any,
+) -> Any:
+    """Answer a query; return the number of hits, of postings touched and of blocks scored.
 
     Args:
-        blocks: the segment's block maxima.
-        factor: 1 is safe. A larger one passes over blocks whose bound is below `factor` times the k-th
-            best score so far: faster, and some of the k best may be missed.
-        adaptive: leave queries to exhaustive search where that should take less time.
-
-    Returns:
-        One `Hits` a query, and an array of shape (queries, 2): postings touched and blocks scored; for
-        blocks -1 where a query was searched exhaustively.
+        lists, weights: the query's terms, as `lsr.index.reading.read_query` writes them.
+        row_numbers, largest, rows, places, place_starts, shifts: those of a `Blocks`.
+        allowed: uint8 [documents], not 0 where a document may be returned; read only where `filtered`.
+        floor: only scores above it are hits.
+        share: 1 is safe. With a smaller one, terms that can earn least are left out of bounds, as many
+            as leave this share of what all terms can earn.
+        factor: 1 is safe. With a larger one, blocks are passed over whose bound is below `factor` times
+            the k-th best score so far.
+        most_blocks: once so many blocks are scored, the search ends; safe if infinite.
+        most_cost: where scoring the blocks that are left would take more nanoseconds, the query is given
+            up, and the number of blocks returned is -1; so it is where bounds of 16 bits don't do.
+        bounds: uint16 [blocks], scratch memory. Blocks are filled up to whole sets of 64.
+        tops: uint16 [sets of 64 blocks], scratch memory. Sets are filled up to a multiple of 64.
+        scores, documents: receive the hits, as many as they have room for, the best first.
     """
-    k = min(k, postings.document_count)
-    queries = len(query_starts) - 1
-    scores = np.empty((queries, k), np.float32)
-    documents = np.empty((queries, k), np.int64)
-    sizes = np.zeros(queries, np.int64)
-    costs = np.zeros((queries, 3), np.int64)
-    chosen = listed(allowed, postings.document_count)
-    _blockmax(
-        postings.offsets,
-        postings.codes,
-        postings.run_windows,
-        postings.run_starts,
-        postings.term_runs,
-        postings.document_count,
-        postings.grid.step,
-        blocks.terms,
-        blocks.largest,
-        blocks.rows,
-        blocks.places,
-        allowed is not None,
-        chosen.mask,
-        factor,
-        adaptive,
-        query_starts,
-        query_terms,
-        query_weights,
-        *_scratch.arrays(blocks.tiles),
-        scores,
-        documents,
-        sizes,
-        costs,
+    k = len(scores)
+    terms = len(lists)
+    tiles = len(bounds) // TILE
+    tallest = np.empty(terms, np.float64)
+    tallest_codes = np.empty(terms, np.int64)
+    lengths = np.empty(terms, np.int64)
+    own_rows = np.empty(terms, np.int64)
+    frequent = np.empty((terms, 5), np.int64)
+    rare = np.empty((terms, 2), np.int64)
+    frequent_count = rare_count = 0
+    total = 0.0
+    for j in range(terms):
+        term = lists[j, 0]
+        row = np.int64(row_numbers[term])
+        own_rows[j] = row
+        lengths[j] = run_starts[lists[j, 2]] - run_starts[lists[j, 1]]
+        tallest_codes[j] = largest[term]
+        tallest[j] = np.float64(weights[j]) * np.float64(largest[term]) * np.float64(step)
+        total += tallest[j]
+    if terms > _MOST_TERMS or not (1e-30 < total < 1e37):
+        return np.int64(0), np.int64(0), np.int64(-1)
+    bounded = _bounded(tallest, total, share)
+    for j in range(terms):
+        # Looked up first are frequent terms that can earn most, and rare ones that are likeliest there.
+        row = own_rows[j]
+        if row >= 0:
+            frequent[frequent_count, 0] = j
+            frequent[frequent_count, 1] = row * tiles * TILE_BYTES
+            frequent[frequent_count, 2] = place_starts[row]
+            frequent[frequent_count, 3] = shifts[row]
+            frequent[frequent_count, 4] = bounded[j]
+            _move_up(frequent, frequent_count, tallest)
+            frequent_count += 1
+        else:
+            rare[rare_count, 0] = j
+            rare[rare_count, 1] = bounded[j]
+            _move_up(rare, rare_count, lengths)
+            rare_count += 1
+
+    # A half byte of the row counts for tallest / 15; rounding up costs at most 16 in all a term.
+    scale = (MOST - 64 - 16 * terms) / total
+    scaled = np.empty(terms, np.uint16)
+    units = np.empty(terms, np.int64)
+    for j in range(terms):
+        scaled[j] = np.uint16(np.ceil(tallest[j] * scale * (1 + 1e-9) / LEVELS))
+        units[j] = np.int64(np.ceil(np.float64(weights[j]) * np.float64(step) * scale * (1 + 1e-9) * 65536))
+    runs = np.empty(((document_count + WINDOW - 1) // WINDOW, terms, 2), np.int64)
+    find_runs(run_windows, run_starts, len(codes), lists, runs)
+    touched = bound_blocks(
+        offsets, codes, rows, own_rows, bounded, tallest_codes, scaled, units, runs, bounds, tops
     )
-    hits = [Hits(documents[i, :size], scores[i, :size]) for i, size in enumerate(sizes.tolist())]
-    for i in np.flatnonzero(costs[:, 1] < 0).tolist():
-        part = slice(query_starts[i], query_starts[i + 1])
-        alone = np.array([0, query_starts[i + 1] - query_starts[i]], np.int64)
-        (hits[i],), touched = search_exhaustive(
-            postings, alone, query_terms[part], query_weights[part], k, allowed
-        )
-        costs[i, 0] += touched
-    return hits, costs[:, :2]
+
+    marked = np.empty(_MARKED, np.int64)
+    waiting = np.empty(_MARKED * TILE, np.int64)
+    batch = np.empty(BATCH, np.int64)
+    batch_bounds = np.empty(BATCH, np.int64)
+    alive = np.empty(BATCH, np.int64)
+    held = np.empty((BATCH, 1 + terms), np.int64)
+    found = np.empty((BATCH, 1 + terms), np.int64)
+    parts = np.empty((BATCH, terms, BLOCK), np.float32)
+    block_scores = np.empty((BATCH, BLOCK), np.float32)
+    # Scores are float32 sums: off by half a unit in the last place for every addition and product.
+    margin = scale * factor * (1 - (2 * terms + 16) * 2.0**-23)
+    size = np.int64(0)
+    threshold = bits_of(floor)  # what a score must be above; or, of an earlier document, reach
+    least = np.float64(floor) * margin - 1  # what a bound must reach
+    needed = max(np.int64(least), np.int64(1))
+    scored = np.int64(0)
+    wanted = 2 * k + 16
+    below = np.int64(MOST + 1)
+    while below > needed and scored < most_blocks:
+        cut = _cut(tops, needed, below, wanted)
+        wanted *= 4
+        if below <= MOST and cut == needed:
+            left = min(_count_sets(tops, np.uint16(needed)), most_blocks - scored)
+            if left * terms * NS_A_LOOKUP > most_cost:
+                return np.int64(0), touched, np.int64(-1)
+        tile = np.int64(0)
+        while tile < tiles and scored < most_blocks:
+            count, tile = _collect(bounds, tops, tile, np.uint16(cut), below, marked, waiting)
+            w = np.int64(0)
+            while w < count and scored < most_blocks:
+                chosen = np.int64(0)
+                while w < count and chosen < BATCH:
+                    block = waiting[w]
+                    batch[chosen] = block
+                    batch_bounds[chosen] = bounds[block]
+                    chosen += np.int64(np.int64(bounds[block]) >= needed)
+                    w += 1
+                touched += score_batch(
+                    batch, batch_bounds, chosen, offsets, codes, step, weights, frequent[:frequent_count],
+                    rare[:rare_count], scaled, units, runs, tiles, rows, places, scale, least, alive,
+                    held, found, parts, block_scores,
+                )  # fmt: skip
+                scored += chosen
+                for b in range(chosen):
+                    for d in range(BLOCK):
+                        document = batch[b] * BLOCK + d
+                        if bits_of(block_scores[b, d]) >= threshold and document < document_count:
+                            if filtered and not allowed[document]:
+                                continue
+                            if block_scores[b, d] <= floor:
+                                continue
+                            size = offer(scores, documents, size, block_scores[b, d], document)
+                            if size == k:
+                                threshold = bits_of(scores[0])
+                if size == k:
+                    least = max(np.float64(scores[0]) * margin - 1, least)
+                    needed = min(max(np.int64(least), np.int64(1)), np.int64(MOST))
+        below = cut
+    sort_heap(scores, documents, size)
+    return size, touched, scored

@@ -11,146 +11,119 @@ from typing import Any
 import numba as nb
 import numpy as np
 
-from lsr.index.blocks import TILE, TILE_BYTES, TILES_A_WINDOW
+from lsr.index.blocks import BLOCKS_A_WINDOW, TILE, TILE_BYTES, TILES_A_WINDOW
+from lsr.index.lanes import add_rows, add_saturating, ask_for, highest, prefetch
 
 MOST = 65_535  # a bound that says nothing
-SPARSE = -1  # stands for a row where a term has none
 
 
 @nb.njit(nogil=True, cache=True)
-def _add_row(row: Any, weight: Any, low: Any, high: Any) -> None:
-    """Add a term's row of a window, weighted, to the bounds of the window's two halves."""
-    # Two plain loops over 8 and 16 bits: what the compiler turns into vector instructions.
-    for i in range(len(row)):
-        low[i] += weight * (row[i] & np.uint8(15))
-    for i in range(len(row)):
-        high[i] += weight * (row[i] >> np.uint8(4))
+def contribution(code: Any, unit: Any) -> Any:
+    """Return what a posting adds to its block's bound; `unit` is what code 1 counts for, times 65,536."""
+    return ((np.int64(code) * unit) >> 16) + 1
 
 
 @nb.njit(nogil=True, cache=True)
-def _add_rows(row_0: Any, row_1: Any, row_2: Any, row_3: Any, weights: Any, low: Any, high: Any) -> None:
-    """Add four terms' rows at once, which reads and writes the bounds once instead of four times."""
-    weight_0, weight_1, weight_2, weight_3 = weights[0], weights[1], weights[2], weights[3]
-    mask = np.uint8(15)
-    shift = np.uint8(4)
-    for i in range(len(row_0)):
-        low[i] += (
-            weight_0 * (row_0[i] & mask)
-            + weight_1 * (row_1[i] & mask)
-            + weight_2 * (row_2[i] & mask)
-            + weight_3 * (row_3[i] & mask)
-        )
-    for i in range(len(row_0)):
-        high[i] += (
-            weight_0 * (row_0[i] >> shift)
-            + weight_1 * (row_1[i] >> shift)
-            + weight_2 * (row_2[i] >> shift)
-            + weight_3 * (row_3[i] >> shift)
-        )
+def find_runs(run_windows: Any, run_starts: Any, posting_count: Any, lists: Any, runs: Any) -> None:
+    """Write where each term's postings of each window start and end, into ``runs[window, term]``."""
+    windows = len(runs)
+    runs[:] = 0
+    for j in range(len(lists)):
+        if j + 1 < len(lists):
+            prefetch(run_windows, lists[j + 1, 1])
+            prefetch(run_starts, lists[j + 1, 1])
+        for run in range(lists[j, 1], lists[j, 2]):
+            window = np.int64(run_windows[run])
+            if window < windows:
+                start = min(max(run_starts[run], np.int64(0)), posting_count)
+                runs[window, j, 0] = start
+                runs[window, j, 1] = min(max(run_starts[run + 1], start), posting_count)
 
 
 @nb.njit(nogil=True, cache=True)
-def _add_run(offsets: Any, codes: Any, start: Any, stop: Any, unit: Any, bounds: Any) -> None:
-    """Add a run's postings, weighted, to the bounds of their blocks, at most up to 65,535.
+def _fill_table(unit: Any, largest: Any, table: Any) -> None:
+    """Write what each code up to a term's largest adds to a bound; others are of damaged files."""
+    # A whole term counts for less than 65,536, so 32 bits suffice.
+    unit = np.uint32(unit)
+    largest = min(largest, len(table) - 1)
+    for code in range(largest + 1):
+        table[code] = np.uint16((np.uint32(code) * unit >> np.uint32(16)) + np.uint32(1))
+    table[largest + 1 :] = np.uint16(MOST)
 
-    `unit` is what code 1 counts for, times 65,536.
-    """
+
+@nb.njit(nogil=True, cache=True)
+def _add_run(offsets: Any, codes: Any, unit: Any, table: Any, bounds: Any) -> None:
+    """Add a run's postings, weighted, to the bounds of their blocks, at most up to 65,535."""
     past = len(bounds)
-    for p in range(start, stop):
+    if codes.itemsize == 1 and past == BLOCKS_A_WINDOW:
+        for p in range(len(offsets)):
+            block = offsets[p] >> np.uint16(3)
+            bounds[block] = add_saturating(bounds[block], table[codes[p]])
+        return
+    for p in range(len(offsets)):
         block = np.int64(offsets[p]) >> 3
         if block >= past:
             break
-        bound = np.int64(bounds[block]) + ((np.int64(codes[p]) * unit) >> 16) + 1
-        bounds[block] = np.uint16(min(bound, MOST))
-
-
-@nb.njit(nogil=True, cache=True)
-def _highest(bounds: Any, tops: Any) -> None:
-    """Write the highest bound of each of `len(tops)` sets of blocks, every so many blocks apart."""
-    sets = len(tops)
-    tops[:] = np.uint16(0)
-    for j in range(0, len(bounds), 4 * sets):
-        part_0 = bounds[j : j + sets]
-        part_1 = bounds[j + sets : j + 2 * sets]
-        part_2 = bounds[j + 2 * sets : j + 3 * sets]
-        part_3 = bounds[j + 3 * sets : j + 4 * sets]
-        for i in range(sets):
-            a = part_0[i] if part_0[i] > part_1[i] else part_1[i]
-            b = part_2[i] if part_2[i] > part_3[i] else part_3[i]
-            c = a if a > b else b
-            tops[i] = c if c > tops[i] else tops[i]
-
-
-@nb.njit(nogil=True, cache=True)
-def _row_part(block_rows: Any, row: Any, tiles: Any, first_tile: Any, last_tile: Any) -> Any:
-    """Return the part of a row that belongs to the given tiles."""
-    return block_rows[(row * tiles + first_tile) * TILE_BYTES : (row * tiles + last_tile) * TILE_BYTES]
+        bounds[block] = np.uint16(min(np.int64(bounds[block]) + contribution(codes[p], unit), MOST))
 
 
 @nb.njit(nogil=True, cache=True)
 def bound_blocks(
     offsets: Any,
     codes: Any,
-    run_windows: Any,
-    run_starts: Any,
-    block_rows: Any,
-    lists: Any,
+    rows: Any,
+    own_rows: Any,
+    bounded: Any,
+    largest: Any,
     scaled: Any,
     units: Any,
     runs: Any,
     bounds: Any,
     tops: Any,
 ) -> Any:
-    """Bound all blocks; note each term's run of each window in `runs`; return the postings touched."""
-    posting_count = np.int64(len(codes))
-    tiles = len(tops)
+    """Bound all blocks, and every 64 of them together, by the terms that are `bounded`; return the postings touched."""
+    tiles = len(bounds) // TILE
+    tops[tiles:] = np.uint16(0)
+    terms = len(own_rows)
     touched = np.int64(0)
-    present = np.empty(len(lists), np.int64)
-    row_weights = np.empty(len(lists), np.uint16)
-    for window in range(runs.shape[1]):
+    starts = np.empty(terms, np.int64)
+    weights = np.empty(terms, np.uint16)
+    sparse = np.empty(terms, np.int64)
+    tables = np.empty((terms, 256), np.uint16)
+    if codes.itemsize == 1:
+        for j in range(terms):
+            if own_rows[j] < 0:
+                _fill_table(units[j], largest[j], tables[j])
+    for window in range(len(runs)):
         first_tile = window * TILES_A_WINDOW
         last_tile = min(first_tile + TILES_A_WINDOW, tiles)
         part = bounds[first_tile * TILE : last_tile * TILE]
-        half = len(part) // 2
         part[:] = np.uint16(0)
-        rows = 0
-        for j in range(len(lists)):
-            run = lists[j, 1]
-            if run >= lists[j, 2] or np.int64(run_windows[run]) != window:
-                runs[j, window, 0] = 0
-                runs[j, window, 1] = 0
+        dense = 0
+        runless = 0
+        for j in range(terms):
+            if runs[window, j, 1] <= runs[window, j, 0] or not bounded[j]:
                 continue
-            lists[j, 1] = run + 1
-            start = min(max(run_starts[run], np.int64(0)), posting_count)
-            stop = min(max(run_starts[run + 1], start), posting_count)
-            runs[j, window, 0] = start
-            runs[j, window, 1] = stop
-            row = lists[j, 0]
+            row = own_rows[j]
             if row >= 0:
-                present[rows] = row
-                row_weights[rows] = scaled[j]
-                rows += 1
-        j = 0
-        while j < rows:
-            row_0 = _row_part(block_rows, present[j], tiles, first_tile, last_tile)
-            if j + 4 <= rows:
-                _add_rows(
-                    row_0,
-                    _row_part(block_rows, present[j + 1], tiles, first_tile, last_tile),
-                    _row_part(block_rows, present[j + 2], tiles, first_tile, last_tile),
-                    _row_part(block_rows, present[j + 3], tiles, first_tile, last_tile),
-                    row_weights[j : j + 4],
-                    part[:half],
-                    part[half:],
-                )
-                j += 4
+                starts[dense] = (row * tiles + first_tile) * TILE_BYTES
+                weights[dense] = scaled[j]
+                dense += 1
             else:
-                _add_row(row_0, row_weights[j], part[:half], part[half:])
-                j += 1
+                sparse[runless] = j
+                runless += 1
+        if runless:
+            ask_for(offsets, codes, runs[window, sparse[0], 0], runs[window, sparse[0], 1])
+        add_rows(rows, starts, weights, dense, part)
         # Rows cannot exceed 16 bits together; these can, where one term is often in a block, and stop there.
-        for j in range(len(lists)):
-            if lists[j, 0] == SPARSE and runs[j, window, 1] > runs[j, window, 0]:
-                touched += runs[j, window, 1] - runs[j, window, 0]
-                _add_run(offsets, codes, runs[j, window, 0], runs[j, window, 1], units[j], part)
-        _highest(part, tops[first_tile:last_tile])
+        for i in range(runless):
+            if i + 1 < runless:
+                ask_for(offsets, codes, runs[window, sparse[i + 1], 0], runs[window, sparse[i + 1], 1])
+            j = sparse[i]
+            start = runs[window, j, 0]
+            stop = runs[window, j, 1]
+            touched += stop - start
+            _add_run(offsets[start:stop], codes[start:stop], units[j], tables[j], part)
+        for tile in range(first_tile, last_tile):
+            tops[tile] = highest(bounds, tile * TILE)
     return touched

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lsr.index.block_writer import deserves_blocks
 from lsr.index.errors import DuplicateId, IndexProblem, MissingId
 from lsr.index.files import synchronise, synchronise_all
 from lsr.index.index import Index
@@ -379,7 +380,9 @@ class IndexEditor:
             old.average_length if old else None,
             average,
         )
-        if len(entries) > 1 or report.removed or (weighting and weighting != old):
+        # A segment of an older format has none that can be used, however large it is.
+        unbounded = any(s.blocks is None and deserves_blocks(s.entry.documents) for s in before.segments)
+        if len(entries) > 1 or report.removed or (weighting and weighting != old) or unbounded:
             self._merge_places(range(len(entries)), weighting)
         return report
 

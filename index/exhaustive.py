@@ -15,36 +15,104 @@ With a filter, a window that holds few allowed documents is scored for those alo
 looked up in each run by galloping, unless the run is so short that scoring all of it is less work.
 Windows without an allowed document are passed over.
 
-An offset of 16 bits cannot leave an accumulator of 65,536 entries, a code of 8 bits cannot leave a
-row of 256, and run bounds are clamped to the postings: no file content makes the kernel read or
-write outside its arrays.
+Offsets are cut to the bits that the accumulator has room for, a code of 8 bits cannot leave a row of
+256, and run bounds are clamped to the postings: no file content makes the kernel read or write outside
+its arrays.
 """
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
-from lsr.index.allowed import find, listed
+from lsr.index.allowed import find
 from lsr.index.heap import bits as bits_of
-from lsr.index.heap import offer, sift_down, sift_up, sort_heap
-from lsr.index.hits import Hits
-from lsr.index.postings import WINDOW, Postings
+from lsr.index.heap import offer, sort_heap
+from lsr.index.lanes import ask_for
+from lsr.index.postings import WINDOW
 
 _LANE = 64
 
 
 @nb.njit(nogil=True, cache=True)
-def _exhaustive(
+def _add_run(offsets: Any, codes: Any, contributions: Any, room: Any, accumulator: Any) -> None:
+    """Add what a term's postings of a window earn, looked up by code; `room` is a power of 2."""
+    mask = np.uint16(room - 1)
+    for p in range(len(offsets)):
+        accumulator[offsets[p] & mask] += contributions[np.uint8(codes[p])]
+
+
+@nb.njit(nogil=True, cache=True)
+def _add_wide_run(offsets: Any, codes: Any, weight: Any, step: Any, room: Any, accumulator: Any) -> None:
+    """Do the same for codes of 16 bits, multiplied out one by one."""
+    mask = np.uint16(room - 1)
+    for p in range(len(offsets)):
+        accumulator[offsets[p] & mask] += weight * (np.float32(codes[p]) * step)
+
+
+@nb.njit(nogil=True, cache=True)
+def _add_members(
+    offsets: Any, codes: Any, weight: Any, step: Any, members: Any, room: Any, accumulator: Any
+) -> None:
+    """Add what a term's postings of a window earn some documents, looked up one after the other."""
+    mask = np.uint16(room - 1)
+    place = np.int64(0)
+    for member in members:
+        place = find(offsets, place, len(offsets), member)
+        if place >= len(offsets):
+            break
+        if offsets[place] == member:
+            accumulator[member & mask] += weight * (np.float32(codes[place]) * step)
+
+
+@nb.njit(nogil=True, cache=True)
+def _collect(
+    accumulator: Any,
+    filled: Any,
+    base: Any,
+    filtered: Any,
+    allowed: Any,
+    threshold: Any,
+    size: Any,
+    scores: Any,
+    documents: Any,
+) -> Any:
+    """Move scores above `threshold` to the heap of hits and clear the accumulator; return size and threshold."""
+    bits = accumulator.view(np.int32)
+    k = len(scores)
+    for lane in range((filled + _LANE - 1) // _LANE):
+        block = bits[lane * _LANE : lane * _LANE + _LANE]
+        above = np.int32(0)
+        for t in range(_LANE):
+            above += np.int32(block[t] > threshold)
+        if above > 0:
+            for t in range(_LANE):
+                if block[t] <= threshold:
+                    continue
+                place = np.int64(lane * _LANE + t)
+                if place >= filled:
+                    break
+                if filtered and not allowed[base + place]:
+                    continue
+                size = offer(scores, documents, size, accumulator[place], base + place)
+                if size == k:
+                    threshold = max(threshold, bits_of(scores[0]))
+        # Cleared while it is in the first-level cache: a pass of its own costs a fifth more.
+        for t in range(_LANE):
+            block[t] = np.int32(0)
+    return size, threshold
+
+
+@nb.njit(nogil=True, cache=True)
+def search_exhaustively(
     offsets: Any,
     codes: Any,
     run_windows: Any,
     run_starts: Any,
-    term_runs: Any,
+    lists: Any,
+    weights: Any,
     document_count: Any,
     step: Any,
     filtered: Any,
@@ -52,213 +120,107 @@ def _exhaustive(
     counts: Any,
     members: Any,
     member_starts: Any,
-    query_starts: Any,
-    query_terms: Any,
-    query_weights: Any,
+    floor: Any,
     accumulator: Any,
-    best_scores: Any,
-    best_documents: Any,
-    sizes: Any,
+    scores: Any,
+    documents: Any,
 ) -> Any:
-    """Score queries `query_starts` one after the other; return the number of postings touched.
+    """Score every posting of a query's terms; return the number of hits and of postings touched.
 
-    Row i of `best_scores` and `best_documents` receives the hits of query i, `sizes[i]` how many.
-    The accumulator is all zero on entry and on return. `allowed` and the three arrays after it are
-    those of an `Allowed`, and read only where `filtered`.
+    A score is the float32 sum, in ascending term id, of float32(weight * value(code)), without fastmath.
+
+    Args:
+        lists, weights: the query's terms, as `lsr.index.reading.read_query` writes them.
+        allowed, counts, members, member_starts: those of an `Allowed`; read only where `filtered`.
+        floor: only scores above it are hits.
+        accumulator: float32 [WINDOW], all zero on entry and on return.
+        scores, documents: receive the hits, as many as they have room for, the best first.
     """
     posting_count = np.int64(len(codes))
-    run_count = np.int64(len(run_windows))
-    k = best_scores.shape[1]
-    bits = accumulator.view(np.int32)
+    k = len(scores)
+    terms = len(lists)
     eight = codes.itemsize == 1
     touched = np.int64(0)
-    longest = 1
-    for i in range(len(query_starts) - 1):
-        longest = max(longest, query_starts[i + 1] - query_starts[i])
-    next_run = np.empty(longest, np.int64)
-    last_run = np.empty(longest, np.int64)
-    contributions = np.empty((longest, 256), np.float32)
-
-    for i in range(len(query_starts) - 1):
-        first = query_starts[i]
-        terms = np.int64(0)
-        for j in range(first, query_starts[i + 1]):
-            term = np.int64(query_terms[j])
-            if term < 0 or term >= len(term_runs) - 1:
-                continue
-            low = max(np.int64(0), term_runs[term])
-            high = min(run_count, term_runs[term + 1])
-            if low >= high:
-                continue
-            next_run[terms] = low
-            last_run[terms] = high
-            weight = query_weights[j]
+    next_run = lists[:, 1].copy()
+    contributions = np.empty((terms if eight else 0, 256), np.float32)
+    if eight:
+        for j in range(terms):
             for code in range(256):
-                contributions[terms, code] = weight * (np.float32(code) * step)
-            # 16-bit codes are multiplied out posting by posting; the weight rides in column 1.
-            if not eight:
-                contributions[terms, 0] = weight
-            terms += 1
-
-        scores = best_scores[i]
-        documents = best_documents[i]
-        size = np.int64(0)
-        threshold = np.int32(0)
-        while k > 0:
-            # The next window that holds a posting of any term; windows without one cost nothing.
-            window = np.int64(-1)
-            for j in range(terms):
-                if next_run[j] < last_run[j]:
-                    candidate = np.int64(run_windows[next_run[j]])
-                    if window < 0 or candidate < window:
-                        window = candidate
-            base = window * WINDOW
-            if window < 0 or base >= document_count:
-                break
-            few = first_member = np.int64(0)
-            if filtered:
-                first_member = member_starts[window]
-                few = member_starts[window + 1] - first_member
-                if counts[window] == 0:
-                    for j in range(terms):
-                        if next_run[j] < last_run[j] and np.int64(run_windows[next_run[j]]) == window:
-                            next_run[j] += 1
-                    continue
-            listed_members = members[first_member : first_member + few]
-            whole = few == 0
-            for j in range(terms):
-                run = next_run[j]
-                if run >= last_run[j] or np.int64(run_windows[run]) != window:
-                    continue
-                next_run[j] = run + 1
-                start = min(max(run_starts[run], np.int64(0)), posting_count)
-                stop = min(max(run_starts[run + 1], start), posting_count)
-                row = contributions[j]
-                # A look-up costs about as much as scoring eight postings.
-                if 8 * few < stop - start and few > 0:
-                    touched += few
-                    place = start
-                    for m in range(few):
-                        place = find(offsets, place, stop, listed_members[m])
-                        if place >= stop:
-                            break
-                        if offsets[place] == listed_members[m]:
-                            if eight:
-                                accumulator[offsets[place]] += row[np.uint8(codes[place])]
-                            else:
-                                accumulator[offsets[place]] += row[0] * (np.float32(codes[place]) * step)
-                    continue
-                whole = True
-                touched += stop - start
-                if eight:
-                    for p in range(start, stop):
-                        accumulator[offsets[p]] += row[np.uint8(codes[p])]
-                else:
-                    weight = row[0]
-                    for p in range(start, stop):
-                        accumulator[offsets[p]] += weight * (np.float32(codes[p]) * step)
-
-            if few > 0:
-                for m in range(few):
-                    place = np.int64(listed_members[m])
-                    if bits[place] > threshold:
-                        size = offer(scores, documents, size, accumulator[place], base + place)
-                        if size == k:
-                            threshold = bits_of(scores[0])
-                    accumulator[place] = np.float32(0)
-                if whole:
-                    accumulator[:] = np.float32(0)
+                contributions[j, code] = weights[j] * (np.float32(code) * step)
+    size = np.int64(0)
+    threshold = bits_of(floor)
+    while k > 0:
+        # The next window that holds a posting of any term; windows without one cost nothing.
+        window = np.int64(-1)
+        for j in range(terms):
+            if next_run[j] < lists[j, 2]:
+                candidate = np.int64(run_windows[next_run[j]])
+                if window < 0 or candidate < window:
+                    window = candidate
+        base = window * WINDOW
+        if window < 0 or base >= document_count:
+            break
+        filled = min(np.int64(WINDOW), document_count - base)
+        # What a damaged file may write to, and what is cleared: the documents of the window, filled up.
+        room = np.int64(_LANE)
+        while room < filled:
+            room *= 2
+        few = first_member = np.int64(0)
+        passed = False
+        if filtered:
+            first_member = member_starts[window]
+            few = member_starts[window + 1] - first_member
+            passed = counts[window] == 0
+        listed_members = members[first_member : first_member + few]
+        whole = few == 0
+        for j in range(terms):
+            run = next_run[j]
+            if run >= lists[j, 2] or np.int64(run_windows[run]) != window:
                 continue
-
-            filled = min(np.int64(WINDOW), document_count - base)
-            lanes = (filled + _LANE - 1) // _LANE
-            for lane in range(lanes):
-                block = bits[lane * _LANE : lane * _LANE + _LANE]
-                above = np.int32(0)
-                for t in range(_LANE):
-                    above += np.int32(block[t] > threshold)
-                if above > 0:
-                    for t in range(_LANE):
-                        if block[t] <= threshold:
-                            continue
-                        place = np.int64(lane * _LANE + t)
-                        if place >= filled:
-                            break
-                        if filtered and not allowed[base + place]:
-                            continue
-                        if size < k:
-                            scores[size] = accumulator[place]
-                            documents[size] = base + place
-                            size += 1
-                            sift_up(scores, documents, size - 1)
-                        else:
-                            scores[0] = accumulator[place]
-                            documents[0] = base + place
-                            sift_down(scores, documents, 0, size)
-                        if size == k:
-                            threshold = bits_of(scores[0])
-                # Cleared while it is in the first-level cache: a pass of its own costs a fifth more.
-                for t in range(_LANE):
-                    block[t] = np.int32(0)
-            # Nothing but a damaged file writes here; the next query must not see it.
-            accumulator[lanes * _LANE :] = np.float32(0)
-        sort_heap(scores, documents, size)
-        sizes[i] = size
-    return touched
-
-
-class _Scratch(threading.local):
-    """One accumulator a thread, all zero between calls."""
-
-    def __init__(self) -> None:
-        self.accumulator = np.zeros(WINDOW, np.float32)
-
-
-_scratch = _Scratch()
-
-
-def search_exhaustive(
-    postings: Postings,
-    query_starts: NDArray[np.int64],
-    query_terms: NDArray[np.int64],
-    query_weights: NDArray[np.float32],
-    k: int,
-    allowed: NDArray[np.bool_] | None = None,
-) -> tuple[list[Hits], int]:
-    """Score every posting of every query term and return the k best documents of each query.
-
-    A batch is given as CSR parts: query i has the terms and weights at
-    ``query_starts[i]:query_starts[i + 1]``, ascending in term id, weights finite and above 0. A
-    score is the float32 sum, in that order, of float32(weight * value(code)), without fastmath.
-    `allowed`, of shape (documents of the segment,), is True where a document may be returned.
-    Runs without the interpreter lock, single-threaded, in scratch memory of the calling thread.
-
-    Returns:
-        One `Hits` a query, document numbers local to the segment, and the postings touched.
-    """
-    queries = len(query_starts) - 1
-    k = min(k, postings.document_count)
-    scores = np.empty((queries, k), np.float32)
-    documents = np.empty((queries, k), np.int64)
-    sizes = np.zeros(queries, np.int64)
-    chosen = listed(allowed, postings.document_count)
-    touched = _exhaustive(
-        postings.offsets,
-        postings.codes,
-        postings.run_windows,
-        postings.run_starts,
-        postings.term_runs,
-        postings.document_count,
-        postings.grid.step,
-        allowed is not None,
-        *chosen,
-        query_starts,
-        query_terms,
-        query_weights,
-        _scratch.accumulator,
-        scores,
-        documents,
-        sizes,
-    )
-    hits = [Hits(documents[i, :size], scores[i, :size]) for i, size in enumerate(sizes.tolist())]
-    return hits, int(touched)
+            next_run[j] = run + 1
+            if passed:
+                continue
+            start = min(max(run_starts[run], np.int64(0)), posting_count)
+            stop = min(max(run_starts[run + 1], start), posting_count)
+            if j + 1 < terms and next_run[j + 1] < lists[j + 1, 2] and few == 0:
+                following = next_run[j + 1]
+                ask_for(offsets, codes, run_starts[following], run_starts[following + 1])
+            # A look-up costs about as much as scoring eight postings.
+            if 8 * few < stop - start and few > 0:
+                touched += few
+                _add_members(
+                    offsets[start:stop],
+                    codes[start:stop],
+                    weights[j],
+                    step,
+                    listed_members,
+                    room,
+                    accumulator,
+                )
+                continue
+            whole = True
+            touched += stop - start
+            if eight:
+                _add_run(offsets[start:stop], codes[start:stop], contributions[j], room, accumulator)
+            else:
+                _add_wide_run(offsets[start:stop], codes[start:stop], weights[j], step, room, accumulator)
+        if passed:
+            continue
+        if few > 0:
+            for m in range(few):
+                place = np.int64(listed_members[m]) & (room - 1)
+                if bits_of(accumulator[place]) > threshold:
+                    size = offer(scores, documents, size, accumulator[place], base + place)
+                    if size == k:
+                        threshold = max(threshold, bits_of(scores[0]))
+                accumulator[place] = np.float32(0)
+            if whole:
+                accumulator[:room] = np.float32(0)
+            continue
+        size, threshold = _collect(
+            accumulator, filled, base, filtered, allowed, threshold, size, scores, documents
+        )
+        # Nothing but a damaged file writes here; the next query must not see it.
+        accumulator[(filled + _LANE - 1) // _LANE * _LANE : room] = np.float32(0)
+    sort_heap(scores, documents, size)
+    return size, touched

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lsr.index.approximation import Approximation, wanted_recall
 from lsr.index.errors import IndexProblem
 from lsr.index.fields import FieldType, common_type
-from lsr.index.hits import Hits, merge_hits
+from lsr.index.hits import Hits
 from lsr.index.manifest import MANIFEST, Manifest, verify_files
 from lsr.index.planner import Algorithm as Algorithm
-from lsr.index.planner import SearchCost, search_segment
+from lsr.index.planner import Plan, SearchCost
 from lsr.index.postings import Postings
+from lsr.index.queries import read_queries
+from lsr.index.searching import Mask, masks_of, search_costs, search_segments
 from lsr.index.segment import Segment, open_segments
 from lsr.index.store import StoredDocument
-from lsr.index.warming import warming
 
-Mask: TypeAlias = NDArray[np.bool_]
-
-_QUERIES_A_TASK = 16
 _FILTERS_REMEMBERED = 8
 
 
@@ -171,8 +169,10 @@ class Index:
         threads: int = 1,
         algorithm: Algorithm = "auto",
         allowed: NDArray[np.bool_] | NDArray[np.integer[Any]] | None = None,
+        recall: float = 1.0,
+        approximation: Approximation | None = None,
     ) -> list[Hits]:
-        """Return the k best documents of each query, exactly.
+        """Return the k best documents of each query, exactly unless `recall` is below 1.
 
         The score of a document is the float32 sum, in ascending term id, of
         float32(weight * impact). Every algorithm and thread count returns the same documents,
@@ -186,31 +186,21 @@ class Index:
                 (exhaustive in NumPy, for a cold start), or ``auto``, the fastest for the query.
             allowed: the documents to search within, the same for all queries: booleans of shape
                 (number_bound,), or document numbers. Deleted documents are never found.
+            recall: the share of the k best documents that is enough, in the mean over queries. Where
+                segments are large, block-max search is cut short by as much as left this share in the
+                calibration made when a segment was written (see `lsr.index.calibration`). Scores of
+                documents that are found are exact all the same.
+            approximation: what to leave out, for experts; overrides `recall`.
 
         Raises:
-            IndexProblem: for a weight below 0, NaN or infinite, k below 1, or a filter that does
-                not fit the index.
+            IndexProblem: for a weight below 0, NaN or infinite, k below 1, a recall that is none, or a
+                filter that does not fit the index.
         """
         if k < 1:
             raise IndexProblem(f"k is the number of results wanted and at least 1, not {k}.")
-        starts, terms, weights = _query_parts(queries)
-        if algorithm == "auto":
-            algorithm = self._choose(terms)
-        count = len(starts) - 1
-        masks = self._masks(allowed)
-
-        if threads <= 1 or count <= 1:
-            return self._search_part(starts, terms, weights, k, algorithm, masks)[0]
-
-        def run(first: int, last: int) -> list[Hits]:
-            low, high = starts[first], starts[last]
-            part = (starts[first : last + 1] - low, terms[low:high], weights[low:high])
-            return self._search_part(*part, k, algorithm, masks)[0]
-
-        size = max(1, min(_QUERIES_A_TASK, -(-count // threads)))
-        bounds = [(first, min(first + size, count)) for first in range(0, count, size)]
-        with ThreadPoolExecutor(threads) as pool:
-            return [hits for part in pool.map(lambda bound: run(*bound), bounds) for hits in part]
+        plan = Plan(k, algorithm, wanted_recall(recall), approximation)
+        masks = masks_of(self._segments, allowed, self.number_bound)
+        return search_segments(self._segments, read_queries(queries), plan, masks, threads)
 
     def costs(
         self,
@@ -219,78 +209,13 @@ class Index:
         *,
         algorithm: Algorithm = "auto",
         allowed: NDArray[np.bool_] | NDArray[np.integer[Any]] | None = None,
+        recall: float = 1.0,
+        approximation: Approximation | None = None,
     ) -> list[list[SearchCost]]:
         """Return for each query what `search` does to answer it, a `SearchCost` for each segment."""
-        starts, terms, weights = _query_parts(queries)
-        if algorithm == "auto":
-            algorithm = self._choose(terms)
-        masks = self._masks(allowed)
-        costs = []
-        for first, last in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-            alone = np.array([0, last - first], np.int64)
-            parts = alone, terms[first:last], weights[first:last]
-            costs.append(self._search_part(*parts, k, algorithm, masks)[1])
-        return costs
-
-    def _choose(self, terms: NDArray[np.int64]) -> Algorithm:
-        """Take NumPy for as long as compiled search is not loaded and not worth waiting for."""
-        if warming.ready:
-            return "auto"
-        return warming.choose(sum(int(p.document_frequencies(terms).sum()) for p in self.postings))
-
-    def _search_part(
-        self,
-        starts: NDArray[np.int64],
-        terms: NDArray[np.int64],
-        weights: NDArray[np.float32],
-        k: int,
-        algorithm: Algorithm,
-        masks: list[Mask | None],
-    ) -> tuple[list[Hits], list[SearchCost]]:
-        per_segment = []
-        costs = []
-        for segment, mask in zip(self._segments, masks, strict=True):
-            hits, cost = search_segment(
-                segment.postings, segment.blocks, starts, terms, weights, k, mask, algorithm
-            )
-            costs.append(cost)
-            if len(self._segments) == 1:
-                return hits, costs
-            per_segment.append([Hits(found.documents + segment.base, found.scores) for found in hits])
-        if not per_segment:
-            return [Hits(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in starts[1:]], []
-        return [merge_hits(list(parts), k) for parts in zip(*per_segment, strict=True)], costs
-
-    def _masks(self, allowed: NDArray[Any] | None) -> list[Mask | None]:
-        """Return for each segment the documents that may be returned, None where all may be."""
-        if allowed is None:
-            return [segment.live for segment in self._segments]
-        chosen = np.asarray(allowed)
-        if chosen.dtype != np.bool_:
-            chosen = self._mask_of(chosen)
-        elif chosen.shape != (self.number_bound,):
-            raise IndexProblem(
-                f"A filter of booleans has the shape {chosen.shape}; the index has {self.number_bound:,} documents."
-            )
-        masks: list[Mask | None] = []
-        for segment in self._segments:
-            mask = chosen[segment.base : segment.base + segment.postings.document_count]
-            masks.append(mask if segment.live is None else mask & segment.live)
-        return masks
-
-    def _mask_of(self, numbers: NDArray[Any]) -> Mask:
-        """Return a boolean for each document, True for those numbered."""
-        mask = np.zeros(self.number_bound, np.bool_)
-        if numbers.size:
-            if not np.issubdtype(numbers.dtype, np.integer):
-                raise IndexProblem(f"A filter is booleans or document numbers, not {numbers.dtype}.")
-            if int(numbers.min()) < 0 or int(numbers.max()) >= self.number_bound:
-                raise IndexProblem(
-                    f"A filter names the document {int(numbers.max() if numbers.min() >= 0 else numbers.min())}; "
-                    f"the index has {self.number_bound:,} documents, numbered from 0."
-                )
-            mask[numbers] = True
-        return mask
+        plan = Plan(k, algorithm, wanted_recall(recall), approximation)
+        masks = masks_of(self._segments, allowed, self.number_bound)
+        return search_costs(self._segments, read_queries(queries), plan, masks)
 
     @cached_property
     def fields(self) -> dict[str, FieldType]:
@@ -333,12 +258,12 @@ class Index:
 
         The float32 sum of the contributions, in this order, is the document's score.
         """
-        _, terms, weights = _query_parts(query)
+        _, terms, weights = read_queries(query)
         segment = self._segment_of(document)
         parts = []
         for term, weight in zip(terms.tolist(), weights, strict=True):
             impact = np.float32(segment.postings.impact(term, document - segment.base))
-            if impact > 0:
+            if impact > 0 and weight > 0:
                 parts.append(Contribution(term, float(weight), float(impact), float(weight * impact)))
         return parts
 
@@ -456,24 +381,3 @@ class Index:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _query_parts(
-    queries: sparse.csr_array,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Return a query batch as CSR parts, checked, ascending in term id, without zeros."""
-    # This runs for every single query; conversions and checks of SciPy's cost as much as some searches.
-    if queries.dtype != np.float32 or not isinstance(queries, sparse.csr_array):
-        queries = sparse.csr_array(queries).astype(np.float32)
-    data, indices = queries.data, queries.indices
-    least, most = (data.min(), data.max()) if data.size else (np.float32(1), np.float32(1))
-    if not (least >= 0 and most < np.inf):  # NaN fails both
-        worst = data[~((data >= 0) & (data < np.inf))][0]
-        raise IndexProblem(f"A query has the term weight {worst}; weights are finite and not below 0.")
-    if least > 0 and queries.shape[0] == 1 and (indices[1:] > indices[:-1]).all():
-        return queries.indptr.astype(np.int64), indices.astype(np.int64), data
-    if least == 0 or not queries.has_canonical_format:
-        queries = queries.copy()
-        queries.sum_duplicates()
-        queries.eliminate_zeros()
-    return queries.indptr.astype(np.int64), queries.indices.astype(np.int64), queries.data

@@ -16,7 +16,7 @@ from lsr.index.manifest_checks import check_body
 from lsr.index.weighting import Bm25Weighting
 
 FORMAT = "lsr-index"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 SHARDS = "shards.json"
 """What a sharded index has instead, see `lsr.index.sharded`."""

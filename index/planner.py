@@ -1,13 +1,4 @@
-"""Which algorithm answers which query, and what it cost.
-
-Exhaustive search reads every posting of a query, about a nanosecond each, and then all scores. Safe
-block-max search bounds blocks for a fraction of that, and then looks up each promising block's
-postings. The first wins on small segments and on queries that nothing stands out for; the second on
-large ones. Both return the same, so the choice is one of time alone.
-
-A query's cost is estimated from its postings before it starts. Where it turns out after bounding
-that too many blocks are left, block-max search gives the query to exhaustive search.
-"""
+"""Which algorithm answers which query of a segment, and what it cost."""
 
 from __future__ import annotations
 
@@ -16,20 +7,32 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lsr.index.blocks import Blocks
+from lsr.index.approximation import SAFE, Approximation, approximation_for
 from lsr.index.hits import Hits
 from lsr.index.postings import Postings
+from lsr.index.queries import Queries
+from lsr.index.segment import Segment
 
 Algorithm = Literal["auto", "exhaustive", "vectorised", "blockmax"]
 
-# Below this many documents exhaustive search takes no longer than bounding and its preparation.
-_LEAST_DOCUMENTS = 400_000
 # With fewer documents allowed than this share, exhaustive search looks them up or passes windows over.
 _LEAST_ALLOWED = 0.5
 
 
+class Plan(NamedTuple):
+    """How a batch of queries is to be searched.
+
+    `approximation` is what to leave out, None for what leaves `recall` of the k best documents.
+    """
+
+    k: int
+    algorithm: Algorithm = "auto"
+    recall: float = 1.0
+    approximation: Approximation | None = None
+
+
 class SearchCost(NamedTuple):
-    """What answering queries took: by which algorithm, postings read, blocks scored.
+    """What answering a query took: by which algorithm, postings read, blocks scored.
 
     `blocks` is 0 for algorithms that do not work by blocks.
     """
@@ -40,45 +43,60 @@ class SearchCost(NamedTuple):
 
 
 def search_segment(
-    postings: Postings,
-    blocks: Blocks | None,
-    query_starts: NDArray[np.int64],
-    query_terms: NDArray[np.int64],
-    query_weights: NDArray[np.float32],
-    k: int,
+    segment: Segment,
+    queries: Queries,
+    plan: Plan,
     allowed: NDArray[np.bool_] | None,
-    algorithm: Algorithm,
-    factor: float = 1.0,
-) -> tuple[list[Hits], SearchCost]:
-    """Search one segment by an algorithm, or by the one that should be fastest.
+    floors: NDArray[np.float32] | None = None,
+) -> tuple[list[Hits], NDArray[np.int64] | None]:
+    """Search one segment by an algorithm, or query by query by the one that should be fastest.
 
     A segment without block maxima, because it is small or of an older program, is searched
-    exhaustively whatever was asked for. See `lsr.index.exhaustive.search_exhaustive` for the rest.
+    exhaustively whatever was asked for. See `lsr.index.answering.answer` for the rest.
+
+    Returns:
+        Hits with numbers local to the segment, and what each query took: figures for `cost_of`, None
+        for ``vectorised``.
     """
-    parts = query_starts, query_terms, query_weights, k, allowed
-    if algorithm == "vectorised":
+    if plan.algorithm == "vectorised":
         from lsr.index.vectorised import search_vectorised
 
-        hits, touched = search_vectorised(postings, *parts)
-        return hits, SearchCost("vectorised", touched, 0)
-    automatic = algorithm == "auto"
-    if blocks is not None and (algorithm == "blockmax" or (automatic and _worth(postings, allowed, factor))):
-        from lsr.index.blockmax import search_blockmax
+        return search_vectorised(segment.postings, *queries, plan.k, allowed), None
+    from lsr.index import answering
 
-        hits, costs = search_blockmax(postings, blocks, *parts, factor=factor, adaptive=automatic)
-        given_up = int(np.count_nonzero(costs[:, 1] < 0))
-        name = "exhaustive" if given_up == len(costs) else "blockmax"
-        return hits, SearchCost(name, int(costs[:, 0].sum()), int(np.maximum(costs[:, 1], 0).sum()))
-    if algorithm not in ("auto", "blockmax", "exhaustive"):
-        raise ValueError(f"unknown algorithm {algorithm!r}")
-    from lsr.index.exhaustive import search_exhaustive
+    if plan.algorithm == "exhaustive":
+        chosen = answering.EXHAUSTIVE
+    elif plan.algorithm == "blockmax":
+        chosen = answering.BLOCKMAX
+    elif plan.algorithm == "auto":
+        chosen = answering.AUTO
+        if allowed is not None and np.count_nonzero(allowed) < _LEAST_ALLOWED * len(allowed):
+            chosen = answering.EXHAUSTIVE
+    else:
+        raise ValueError(f"unknown algorithm {plan.algorithm!r}")
+    approximation = plan.approximation
+    if approximation is None:
+        approximation = SAFE if plan.recall == 1 else approximation_for(plan.recall, plan.k, segment.recalls)
+    return answering.answer(
+        segment.postings,
+        segment.blocks,
+        *queries,
+        plan.k,
+        allowed,
+        algorithm=chosen,
+        approximation=approximation,
+        floors=floors,
+    )
 
-    hits, touched = search_exhaustive(postings, *parts)
-    return hits, SearchCost("exhaustive", touched, 0)
 
-
-def _worth(postings: Postings, allowed: NDArray[np.bool_] | None, factor: float) -> bool:
-    """Tell whether block-max search is worth trying on a segment."""
-    if postings.document_count < _LEAST_DOCUMENTS and factor <= 1.0:
-        return False
-    return allowed is None or bool(np.count_nonzero(allowed) >= _LEAST_ALLOWED * len(allowed))
+def cost_of(postings: Postings, queries: Queries, figures: NDArray[np.int64] | None) -> list[SearchCost]:
+    """Return what each query of a batch took, from what `search_segment` returned beside its hits."""
+    if figures is None:
+        touched = postings.document_frequencies(queries.terms.astype(np.int64)) * (queries.weights > 0)
+        sums = np.concatenate([[0], np.cumsum(touched)])
+        each = sums[queries.starts[1:]] - sums[queries.starts[:-1]]
+        return [SearchCost("vectorised", count, 0) for count in each.tolist()]
+    return [
+        SearchCost("exhaustive" if blocks < 0 else "blockmax", touched, max(blocks, 0))
+        for _, touched, blocks in figures.tolist()
+    ]

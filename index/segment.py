@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lsr.index.approximation import DEPTHS, LEVELS
 from lsr.index.blocks import Blocks
 from lsr.index.deletions import read_live, text_frequencies_path
 from lsr.index.errors import IndexProblem
@@ -20,6 +21,7 @@ from lsr.index.postings import Postings
 from lsr.index.store import Store
 
 STORE = "documents.sqlite"
+RECALLS = "recalls.npy"
 TEXT_FREQUENCIES = "text_frequencies.npy"
 # Under BM25: the term frequency of each posting, the length of each document.
 FREQUENCIES = "frequencies.npy"
@@ -33,7 +35,8 @@ class Segment:
     """An open segment; its documents are numbered from `base` in the index.
 
     `live` is None, or of shape (documents,) and False where a document was deleted.
-    `blocks` is None where the segment has no block maxima. `text_frequencies` are those of live documents.
+    `blocks` is None where the segment has no block maxima, `recalls` where approximations were not
+    calibrated. `text_frequencies` are those of live documents.
     """
 
     folder: Path
@@ -44,6 +47,7 @@ class Segment:
     text_frequencies: NDArray[np.int64] | None
     live: NDArray[np.bool_] | None = None
     blocks: Blocks | None = None
+    recalls: NDArray[np.float32] | None = None
     _deleted_frequencies: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -64,9 +68,9 @@ class Segment:
         text_frequencies = _read_text_frequencies(folder, entry)
         live = read_live(folder, entry)
         store = Store(folder / STORE, entry.documents)
-        return cls(
-            folder, entry, base, postings, store, text_frequencies, live, Blocks.open(folder, postings)
-        )
+        blocks = Blocks.open(folder, postings)
+        recalls = _read_recalls(folder)
+        return cls(folder, entry, base, postings, store, text_frequencies, live, blocks, recalls)
 
     def share(self, entry: SegmentEntry, base: int) -> Segment:
         """Return the same segment as a newer snapshot has it: other deleted documents, another place."""
@@ -74,8 +78,9 @@ class Segment:
         if entry.deletions != self.entry.deletions:
             text_frequencies = _read_text_frequencies(self.folder, entry)
             live = read_live(self.folder, entry)
-        return Segment(
-            self.folder, entry, base, self.postings, self.store.share(), text_frequencies, live, self.blocks
+        store = self.store.share()
+        return replace(
+            self, entry=entry, base=base, store=store, text_frequencies=text_frequencies, live=live
         )
 
     @cached_property
@@ -125,6 +130,17 @@ class Segment:
         found = np.zeros(len(terms), np.int64)
         found[known] = self.text_frequencies[terms[known]]
         return found
+
+
+def _read_recalls(folder: Path) -> NDArray[np.float32] | None:
+    if not (folder / RECALLS).exists():
+        return None
+    recalls = map_array(folder / RECALLS, np.dtype(np.float32))
+    if len(recalls) != LEVELS * len(DEPTHS) or not recalls[: len(DEPTHS)].min() >= 1:
+        raise IndexProblem(
+            f"{folder / RECALLS} is damaged: it does not say what searches find; build the index again."
+        )
+    return recalls
 
 
 def _read_text_frequencies(folder: Path, entry: SegmentEntry) -> NDArray[np.int64] | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsr.index.block_writer import write_blocks
+from lsr.index.calibration import write_recalls
 from lsr.index.cutting import cut_runs
 from lsr.index.files import ArrayWriter, map_array, write_array
 from lsr.index.grid import ImpactGrid
@@ -119,7 +120,9 @@ class PostingsWriter:
             name: map_array(self._folder / f"{name}.npy", dtype)
             for name, dtype in Postings.array_types(self._grid).items()
         }
-        write_blocks(self._folder, Postings(**arrays, document_count=self._document_count, grid=self._grid))
+        postings = Postings(**arrays, document_count=self._document_count, grid=self._grid)
+        write_blocks(self._folder, postings)
+        write_recalls(self._folder, postings)
 
     def abort(self) -> None:
         """Close files, finished or not."""

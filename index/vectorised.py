@@ -16,15 +16,14 @@ from lsr.index.postings import Postings
 
 def search_vectorised(
     postings: Postings,
-    query_starts: NDArray[np.int64],
-    query_terms: NDArray[np.int64],
+    query_starts: NDArray[np.int32],
+    query_terms: NDArray[np.int32],
     query_weights: NDArray[np.float32],
     k: int,
     allowed: NDArray[np.bool_] | None = None,
-) -> tuple[list[Hits], int]:
-    """Return what `lsr.index.exhaustive.search_exhaustive` returns, by plain array operations."""
+) -> list[Hits]:
+    """Return the hits that `lsr.index.answering.answer` returns, by plain array operations."""
     hits = []
-    touched = 0
     scores = np.zeros(postings.document_count, np.float32)
     for first, last in zip(query_starts[:-1].tolist(), query_starts[1:].tolist(), strict=True):
         scores[:] = 0
@@ -36,11 +35,10 @@ def search_vectorised(
                 documents, codes = documents[inside], codes[inside]
             # A document occurs once in a term's postings, so fancy-index addition is safe.
             scores[documents] += weight * postings.grid.decode(codes)
-            touched += len(documents)
         if allowed is not None:
             scores[~allowed] = 0
         hits.append(best_documents(scores, k))
-    return hits, touched
+    return hits
 
 
 def best_documents(scores: NDArray[np.float32], k: int) -> Hits:

@@ -68,28 +68,17 @@ class Warming:
 
 def load_kernels() -> None:
     """Import the kernels and call each once, on nothing, which reads its machine code from the cache."""
-    from lsr.index.blockmax import search_blockmax
-    from lsr.index.blocks import Blocks
-    from lsr.index.exhaustive import search_exhaustive
+    from lsr.index.answering import answer
     from lsr.index.grid import ImpactGrid
     from lsr.index.postings import Postings
+    from lsr.index.reading import check_queries
 
-    ends = np.zeros(1, np.int64)
-    postings = Postings(
-        np.empty(0, np.uint16),
-        np.empty(0, np.uint8),
-        np.empty(0, np.uint32),
-        ends,
-        ends,
-        1,
-        ImpactGrid(8, 1.0),
-    )
-    blocks = Blocks(
-        np.empty(0, np.int32), np.empty(0, np.uint16), np.empty(0, np.uint8), np.empty(0, np.uint16), 1
-    )
-    query = np.zeros(2, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    search_exhaustive(postings, *query, 1)
-    search_blockmax(postings, blocks, *query, 1)
+    grid = ImpactGrid(8, 1.0)
+    arrays = {name: np.zeros(1, dtype) for name, dtype in Postings.array_types(grid).items()}
+    postings = Postings(**arrays, document_count=1, grid=grid)
+    query = np.zeros(2, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
+    check_queries(*query)
+    answer(postings, None, *query, 1)
 
 
 warming = Warming(load_kernels)

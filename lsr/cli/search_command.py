@@ -20,6 +20,9 @@ from lsr.cli.options import (
 from lsr.errors import UserError
 
 if TYPE_CHECKING:
+    from scipy import sparse
+
+    from lsr.index import Hits
     from lsr.retrieval import Searcher
 
 _EXAMPLES = """\
@@ -78,12 +81,31 @@ def add_parser(subparsers: Any) -> None:
         "--name", metavar="NAME", help="with --engine: what it calls the index (default: INDEX's name)"
     )
     parser.add_argument(
+        "--recall",
+        type=_share,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the best documents that is enough, such as .95; large indexes then answer somewhat "
+        "faster (default: 1, exact)",
+    )
+    parser.add_argument(
         "--queries", metavar="FILE", help="JSON Lines (_id, text) or TSV (id, text) with queries"
     )
     parser.add_argument(
         "--run", dest="run_file", metavar="OUT", help="with --queries: where to write the TREC run"
     )
     parser.set_defaults(run=run)
+
+
+def _share(text: str) -> float:
+    """Parse a share of what there is, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and at most 1")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -113,11 +135,20 @@ def _searcher(args: argparse.Namespace) -> Searcher:
         return Searcher(args.index, encoder=args.encoder, options=options, threads=threads)
     if args.url is None:
         raise UserError(f"--engine {args.engine} needs --url, where it runs.")
-    if args.algorithm != "auto" or args.where is not None or args.encoder is not None:
-        raise UserError("--algorithm, --where and --encoder are this index's; leave them out with --engine.")
+    if args.algorithm != "auto" or args.recall < 1 or args.where is not None or args.encoder is not None:
+        raise UserError(
+            "--algorithm, --recall, --where and --encoder are this index's; leave them out with --engine."
+        )
     from lsr.export import EngineSearcher
 
     return EngineSearcher(args.index, args.engine, args.url, collection=args.name, options=options)
+
+
+def _search(searcher: Searcher, weights: sparse.csr_array, args: argparse.Namespace) -> list[Hits]:
+    """Search as the options say."""
+    return searcher.search_weights(
+        weights, args.k, where=args.where, algorithm=args.algorithm, recall=args.recall
+    )
 
 
 def _answer(searcher: Searcher, query: str, args: argparse.Namespace) -> None:
@@ -126,14 +157,15 @@ def _answer(searcher: Searcher, query: str, args: argparse.Namespace) -> None:
 
     start = time.perf_counter()
     weights = searcher.encode_queries([query])
-    found = searcher.search_weights(weights, args.k, where=args.where, algorithm=args.algorithm)[0]
+    found = _search(searcher, weights, args)[0]
     milliseconds = (time.perf_counter() - start) * 1e3
     hits = searcher.hits(found)
     explanations = [searcher.explain(query, hit, weights) for hit in hits]
     costs = []
     if args.explain and args.engine is None:
         allowed = None if args.where is None else searcher.index.matching(args.where)
-        costs = searcher.index.costs(weights, args.k, algorithm=args.algorithm, allowed=allowed)[0]
+        options: dict[str, Any] = {"algorithm": args.algorithm, "recall": args.recall, "allowed": allowed}
+        costs = searcher.index.costs(weights, args.k, **options)[0]
     if args.json:
         results = [
             result_as_dict(searcher, rank, hit, terms, explain=args.explain)
@@ -187,7 +219,7 @@ def _batch(searcher: Searcher, args: argparse.Namespace) -> int:
     start = time.perf_counter()
     weights = searcher.query_weights(queries)
     encoded = time.perf_counter()
-    found = searcher.search_weights(weights, args.k, where=args.where, algorithm=args.algorithm)
+    found = _search(searcher, weights, args)
     searched = time.perf_counter()
     with RunWriter(args.run_file) as writer:
         for query, hits in zip(queries, found, strict=True):

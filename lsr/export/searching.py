@@ -56,8 +56,9 @@ class EngineSearcher(Searcher):
         *,
         where: str | None = None,
         algorithm: Algorithm = "auto",
+        recall: float = 1.0,
     ) -> list[Hits]:
-        """Return the engine's k best documents of each query.
+        """Return the engine's k best documents of each query; `algorithm` and `recall` are this index's alone.
 
         Raises:
             UserError: for a filter, which the engine does not know, and where the engine has

@@ -165,24 +165,29 @@ class Searcher:
         *,
         where: str | None = None,
         algorithm: Algorithm = "auto",
+        recall: float = 1.0,
     ) -> list[Hits]:
         """Return the k best documents of each query as arrays of numbers and scores.
 
-        `where` is a filter over the documents' fields, as in `search`.
+        `where` is a filter over the documents' fields and `recall` a share that is enough, as in `search`.
         """
         allowed = None if where is None else self.index.matching(where)
-        return self.index.search(queries, k, threads=self.threads, algorithm=algorithm, allowed=allowed)
+        return self.index.search(
+            queries, k, threads=self.threads, algorithm=algorithm, allowed=allowed, recall=recall
+        )
 
-    def search(self, query: str, k: int = 10, *, where: str | None = None) -> list[Hit]:
+    def search(self, query: str, k: int = 10, *, where: str | None = None, recall: float = 1.0) -> list[Hit]:
         """Return the k best documents of one query, best first.
 
         Of the documents that a filter holds for, where there is one: ``year >= 2020 and lang = 'en'``,
-        see `lsr.index.filters`. ``index.fields`` names the fields and their types.
+        see `lsr.index.filters`. ``index.fields`` names the fields and their types. Where `recall` is below
+        1, that share of the k best documents is enough, see `lsr.index.Index.search`.
 
         Raises:
-            lsr.index.IndexProblem: for a mistake in the filter.
+            lsr.index.IndexProblem: for a mistake in the filter, and a recall that is none.
         """
-        return self.hits(self.search_weights(self.encode_queries([query]), k, where=where)[0])
+        weights = self.encode_queries([query])
+        return self.hits(self.search_weights(weights, k, where=where, recall=recall)[0])
 
     def hits(self, found: Hits) -> list[Hit]:
         """Return the stored documents of a search's result."""

@@ -73,15 +73,13 @@ def test_filtered_search_equals_the_filtered_ranking(corpus, share, only, k, see
 
 
 def test_the_cost_falls_with_the_set(corpus) -> None:  # type: ignore[no-untyped-def]
-    from lsr.index.exhaustive import search_exhaustive
-
     index, queries = corpus
-    parts = queries.indptr.astype(np.int64), queries.indices.astype(np.int64), queries.data
     touched = []
     for members in (DOCUMENTS, 100, 10):
         mask = np.zeros(DOCUMENTS, np.bool_)
         mask[np.linspace(0, DOCUMENTS - 1, members).astype(int)] = True
-        touched.append(search_exhaustive(index.postings[0], *parts, 10, mask)[1])
+        costs = index.costs(queries, algorithm="exhaustive", allowed=mask)
+        touched.append(sum(cost.postings for segments in costs for cost in segments))
     assert touched[0] > 10 * touched[1] > 20 * touched[2]
 
 

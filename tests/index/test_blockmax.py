@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from lsr.index import DocumentRecord, Index, IndexProblem, IndexWriter
-from lsr.index.blockmax import search_blockmax
-from lsr.index.blocks import FILES, GROUP, Blocks
-from lsr.index.exhaustive import search_exhaustive
+from lsr.index import DocumentRecord, Hits, Index, IndexProblem, IndexWriter
+from lsr.index.answering import AUTO, BLOCKMAX, EXHAUSTIVE, answer
+from lsr.index.blocks import FILES, Blocks
+from lsr.index.queries import read_queries
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "data" / "vectors"
 
@@ -43,10 +42,6 @@ def corpus(documents: int, seed: int, frequencies: list[float], ties: bool = Fal
 FREQUENCIES = [0.9, 0.3, 0.1, 0.1, 0.05, 0.05, 0.02, 0.02, 0.01, 0.004, 0.001, 0.0002]
 
 
-def parts(queries: sparse.csr_array) -> tuple[Any, Any, Any]:
-    return queries.indptr.astype(np.int64), queries.indices.astype(np.int64), queries.data
-
-
 @pytest.mark.parametrize("bits", [8, 16])
 def test_rows_and_places_are_what_a_plain_reading_gives(build, monkeypatch, bits) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr("lsr.index.block_writer.MOST_BYTES_A_POSTING", 0.3)
@@ -63,12 +58,17 @@ def test_rows_and_places_are_what_a_plain_reading_gives(build, monkeypatch, bits
         np.maximum.at(expected, documents // 8, -(-codes.astype(np.int64) * 15 // largest))
         bytes_ = blocks.rows[row * blocks.tiles * 32 : (row + 1) * blocks.tiles * 32]
         windows = np.split(bytes_, [128 * 32])  # one whole window and a part of the next
-        found = np.concatenate([np.concatenate([window & 15, window >> 4]) for window in windows])
+        words = [window.view("<u2").astype(np.int64) for window in windows]
+        found = np.concatenate([window >> shift & 15 for window in words for shift in (0, 4, 8, 12)])
         assert found.tolist() == expected.tolist()
-        places = blocks.places[row * blocks.tiles * 2 : (row + 1) * blocks.tiles * 2]
-        for group in range(len(places)):
-            before = (documents // 65_536 == group * GROUP // 65_536) & (documents < group * GROUP)
+        size = 1 << int(blocks.shifts[row])
+        assert 3 < size * len(documents) / 70_001 <= 12 or size in (64, 65_536)
+        count = -(-blocks.tiles * 512 // size)
+        places = blocks.places[blocks.place_starts[row] : blocks.place_starts[row] + count]
+        for group in range(count):
+            before = (documents // 65_536 == group * size // 65_536) & (documents < group * size)
             assert places[group] == np.count_nonzero(before)
+    assert blocks.place_starts[-1] + count == len(blocks.places)
     # Frequent terms get the rows.
     frequencies = np.diff(matrix.tocsc().indptr)
     assert set(blocks.terms.tolist()) == set(np.argsort(-frequencies)[: len(blocks.terms)].tolist())
@@ -103,14 +103,22 @@ def test_blockmax_equals_exhaustive(  # type: ignore[no-untyped-def]
     with Index(folder) as index:
         segment = index._segments[0]
         assert segment.blocks is not None
-        expected, _ = search_exhaustive(segment.postings, *parts(queries), k, allowed)
-        for adaptive in (False, True):
-            found, costs = search_blockmax(
-                segment.postings, segment.blocks, *parts(queries), k, allowed, adaptive=adaptive
-            )
+        arguments = segment.postings, segment.blocks, *read_queries(queries), k, allowed
+        expected, _ = answer(*arguments, algorithm=EXHAUSTIVE)
+        for algorithm in (BLOCKMAX, AUTO):
+            found, figures = answer(*arguments, algorithm=algorithm)
             for one, other in zip(found, expected, strict=True):
                 assert_same_hits(one, other)
-            assert costs.shape == (6, 2)
+            assert figures[:, 0].tolist() == [len(hits.scores) for hits in expected]
+        # Only what beats a score that is given is found.
+        floors = np.array(
+            [hits.scores[len(hits.scores) // 3] if len(hits.scores) else 0 for hits in expected]
+        )
+        for algorithm in (EXHAUSTIVE, BLOCKMAX):
+            found, _ = answer(*arguments, algorithm=algorithm, floors=floors.astype(np.float32))
+            for one, other, floor in zip(found, expected, floors, strict=True):
+                better = np.count_nonzero(other.scores > floor)
+                assert_same_hits(one, Hits(other.documents[:better], other.scores[:better]))
 
 
 def test_it_scores_few_blocks_where_few_stand_out(build, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -120,13 +128,24 @@ def test_it_scores_few_blocks_where_few_stand_out(build, monkeypatch) -> None:  
         matrix[document, :6] = 250.0
     index = build(sparse.csr_array(matrix))
     query = sparse.csr_array(np.array([[1.0] * 6 + [0.0] * 6], np.float32))
-    segment = index._segments[0]
-    _, costs = search_blockmax(segment.postings, segment.blocks, *parts(query), 10)
-    _, touched = search_exhaustive(segment.postings, *parts(query), 10)
-    assert 2 <= costs[0, 1] < 500 < 12_500
-    assert costs[0, 0] < touched / 5
-    assert index.costs(query, algorithm="blockmax")[0][0].blocks == costs[0, 1]
-    assert index.costs(query, algorithm="exhaustive")[0][0] == ("exhaustive", touched, 0)
+    (cost,), (exhaustive,) = (index.costs(query, algorithm=a)[0] for a in ("blockmax", "exhaustive"))
+    assert cost.algorithm == "blockmax"
+    assert 2 <= cost.blocks < 500 < 12_500
+    assert cost.postings < exhaustive.postings / 5
+    assert exhaustive == ("exhaustive", int(matrix.tocsr()[:, :6].nnz), 0)
+
+
+def test_segments_of_rising_sizes_after_each_other(build) -> None:  # type: ignore[no-untyped-def]
+    """They share scratch memory, which has to grow with them."""
+    for documents in (500, 1100, 40_000, 600):
+        index = build(corpus(documents, documents, FREQUENCIES))
+        query = sparse.csr_array(np.arange(1, 13, dtype=np.float32)[None])
+        for one, other in zip(
+            index.search(query, 20, algorithm="blockmax"),
+            index.search(query, 20, algorithm="vectorised"),
+            strict=True,
+        ):
+            assert_same_hits(one, other)
 
 
 def test_segments_without_block_maxima_are_searched_exhaustively(build, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -154,7 +173,7 @@ def test_files_that_do_not_fit_are_refused_when_opened(build) -> None:  # type: 
         with pytest.raises(IndexProblem, match="is damaged"):
             Blocks.open(folder, postings)
         path.unlink()
-        if key == "terms":
+        if key == "rows":
             assert Blocks.open(folder, postings) is None
         else:
             with pytest.raises(IndexProblem, match="cannot be read"):
@@ -173,7 +192,7 @@ def test_any_bytes_leave_the_kernel_within_its_arrays(build, monkeypatch, seed) 
     index = build(corpus(70_000, seed, FREQUENCIES))
     folder = index._segments[0].folder
     generator = np.random.default_rng(seed)
-    for name in ("block_rows", "block_places", "block_largest", "offsets", "codes"):
+    for name in ("block_maxima", "block_places", "block_largest", "offsets", "codes"):
         path = folder / f"{name}.npy"
         content = bytearray(path.read_bytes())
         content[128:] = generator.integers(0, 256, len(content) - 128, dtype=np.uint8).tobytes()

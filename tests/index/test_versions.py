@@ -1,4 +1,4 @@
-"""Indexes of format version 1, built by the code of that version, open for ever."""
+"""Indexes of format versions 1 and 2, built by the code of those versions, open for ever."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ ROWS = np.array(
 QUERY = sparse.csr_array(np.array([[1, 0, 1, 0, 0]], np.float32))
 
 
-@pytest.fixture(params=["impact", "bm25"])
+@pytest.fixture(params=["version-1-impact", "version-1-bm25", "version-2-impact"])
 def folder(request, tmp_path: Path) -> Path:  # type: ignore[no-untyped-def]
-    name = f"version-1-{request.param}.index"
+    name = f"{request.param}.index"
     return Path(shutil.copytree(DATA / name, tmp_path / name))
 
 
 def test_it_opens_and_is_searched(folder: Path) -> None:
     with Index(folder) as index:
-        assert index.manifest.version == 1
+        assert f"version-{index.manifest.version}" in folder.name
+        assert index.terms_with_block_maxima == [0]  # those of version 2 are laid out in another way
         assert (index.document_count, index.number_bound, index.vocabulary_size) == (6, 6, 5)
         assert index.verify() > 20_000
         hits = index.search(QUERY)[0]
@@ -57,7 +58,7 @@ def test_it_can_be_changed_and_is_of_the_new_version_then(folder: Path) -> None:
         assert index.manifest.version == VERSION
         assert sorted(index.document_ids(index.search(QUERY)[0].documents)) == ["d1", "d3", "new"]
         assert index.document_frequencies(np.arange(5)).tolist() == [2, 3, 2, 2, 1]
-        if not index.manifest.weighting:
+        if folder.name == "version-1-impact.index":
             assert index.text_document_frequencies(np.arange(5)).tolist() == [2, 3, 1, 2, 0]
 
 
@@ -69,3 +70,21 @@ def test_deleting_what_cannot_be_counted_is_refused(tmp_path: Path) -> None:
             editor.commit()
     with Index(folder) as index:
         assert index.document_count == 6
+
+
+def test_compacting_gives_an_old_segment_block_maxima(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(DATA / "version-2-impact.index", tmp_path / "an.index"))
+    monkeypatch.setattr("lsr.index.block_writer.LEAST_DOCUMENTS", 0)
+    monkeypatch.setattr("lsr.index.block_writer.MOST_BYTES_A_POSTING", 1000.0)
+    with Index(folder) as index:
+        before = index.search(QUERY)[0]
+    with IndexEditor(folder) as editor:
+        editor.compact()
+    with Index(folder) as index:
+        assert index.manifest.version == VERSION
+        assert index.terms_with_block_maxima == [5]
+        after = index.search(QUERY, algorithm="blockmax")[0]
+        assert after.documents.tolist() == before.documents.tolist()
+        assert after.scores.tobytes() == before.scores.tobytes()

@@ -59,6 +59,15 @@ def test_every_algorithm_answers_and_says_what_it_read(lsr, index: Path, algorit
     assert json.loads(lsr("info", index, "--json").stdout)["terms_with_block_maxima"] == [0]
 
 
+def test_a_wanted_recall(lsr, index: Path) -> None:  # type: ignore[no-untyped-def]
+    exact, found = (lsr("search", index, "moving air", "--json", "--recall", share) for share in ("1", ".9"))
+    assert exact.returncode == found.returncode == 0
+    assert json.loads(found.stdout)["results"] == json.loads(exact.stdout)["results"]
+    refused = lsr("search", index, "moving air", "--recall", "95")
+    assert refused.returncode == 2
+    assert "'95' is not a share above 0 and at most 1" in refused.stderr
+
+
 def test_index_json_report(lsr, corpus: Path) -> None:  # type: ignore[no-untyped-def]
     report = json.loads(lsr("index", corpus, "-o", "an.index", "--json", "--encoder", "bm25").stdout)
     assert report["documents"] == 4
