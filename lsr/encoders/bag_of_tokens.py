@@ -224,7 +224,7 @@ class BagOfTokensQueryEncoder:
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer, the table and the settings into `folder`."""
-        self._tokenizer.save(str(folder / _TOKENIZER), pretty=False)
+        (folder / _TOKENIZER).write_text(self._tokenizer.to_str(pretty=False), encoding="utf-8")
         np.save(folder / _TABLE, self._table, allow_pickle=False)
         record = {"format": 1, **self.settings, "factors": self._factors is not None}
         if self._factors is not None:

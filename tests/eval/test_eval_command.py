@@ -15,7 +15,8 @@ WriteBeir = Callable[..., Path]
 
 
 def lsr_eval(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lsr.cli.main", "eval", *arguments]
+    encoder = [] if {"--system", "--encoder"} & set(arguments) else ["--encoder", "bm25"]
+    command = [sys.executable, "-m", "lsr.cli.main", "eval", *arguments, *encoder]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 

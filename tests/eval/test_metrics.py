@@ -208,7 +208,7 @@ def test_equals_trec_eval_on_scifact(shared: Path, tmp_path: Path) -> None:
     evaluation = evaluate(shared / "data" / "collections" / "scifact", "bm25", run=run)
     qrels = read_qrels(shared / "data" / "collections" / "scifact" / "qrels" / "test.tsv")
     found = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "map", "recall.100,1000"}).evaluate(
-        read_run(run), "bm25"
+        read_run(run)
     )
     names = {"ndcg@10": "ndcg_cut_10", "map": "map", "recall@100": "recall_100", "recall@1000": "recall_1000"}
     for ours, theirs in names.items():

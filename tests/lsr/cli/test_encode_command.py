@@ -22,14 +22,14 @@ def test_text_as_a_table(capsys):
 
 
 def test_text_as_json(capsys):
-    assert main(["encode", "battery life", "--json", "--quiet"]) == 0
+    assert main(["encode", "battery life", "--json", "--quiet", "--encoder", "bm25"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record == {"id": "text", "contents": "battery life", "vector": {"batteri": 1.0, "life": 1.0}}
 
 
 def test_text_without_terms(capsys):
     for text in ("", "the"):
-        assert main(["encode", text]) == 0
+        assert main(["encode", text, "--encoder", "bm25"]) == 0
         assert capsys.readouterr().out == "no terms\n"
 
 
@@ -37,9 +37,9 @@ def test_word_that_names_a_folder_is_a_word(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("battery life")
-    assert main(["encode", "notes"]) == 0
+    assert main(["encode", "notes", "--encoder", "bm25"]) == 0
     assert capsys.readouterr().out.split() == ["note", "1.0000"]
-    assert main(["encode", "notes/"]) == 0
+    assert main(["encode", "notes/", "--encoder", "bm25"]) == 0
     assert set(json.loads(capsys.readouterr().out)["vector"]) == {"batteri", "life"}
 
 
@@ -54,7 +54,7 @@ def corpus(tmp_path):
 @pytest.mark.parametrize("name", ["vectors.jsonl", "vectors.jsonl.gz"])
 def test_file_as_anserini_vectors(corpus, tmp_path, name):
     output = tmp_path / name
-    assert main(["encode", str(corpus), "-o", str(output)]) == 0
+    assert main(["encode", str(corpus), "-o", str(output), "--encoder", "bm25"]) == 0
     content = gzip.decompress(output.read_bytes()) if name.endswith(".gz") else output.read_bytes()
     records = [json.loads(line) for line in content.decode().splitlines()]
     assert [record["id"] for record in records] == [str(i) for i in range(2500)]
@@ -106,9 +106,9 @@ def lsr(*arguments, **kwargs):
     [
         (["nowhere.jsonl"], "nowhere.jsonl"),
         (["text", "--encoder", "./nowhere"], "nowhere"),
-        (["text", "--encoder-option", "kk=1"], "kk"),
-        (["text", "-o", "/nowhere/at/all.jsonl"], "/nowhere/at/all.jsonl"),
-        (["text", "--encoder-option", "k1"], "k1"),
+        (["text", "--encoder", "bm25", "--encoder-option", "kk=1"], "kk"),
+        (["text", "--encoder", "bm25", "-o", "/nowhere/at/all.jsonl"], "/nowhere/at/all.jsonl"),
+        (["text", "--encoder", "bm25", "--encoder-option", "k1"], "k1"),
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path, arguments, named):
@@ -122,7 +122,7 @@ def test_mistakes_are_one_sentence(tmp_path, arguments, named):
 def test_nothing_is_left_half_written(tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"id": "1", "text": "cat"}\n{"id": \n')
     (tmp_path / "old.jsonl").write_text("old")
-    result = lsr("encode", "bad.jsonl", "-o", "old.jsonl", cwd=tmp_path)
+    result = lsr("encode", "bad.jsonl", "-o", "old.jsonl", "--encoder", "bm25", cwd=tmp_path)
     assert result.returncode == 2
     assert "bad.jsonl" in result.stderr
     assert (tmp_path / "old.jsonl").read_text() == "old"

@@ -110,7 +110,7 @@ def test_external_vectors(lsr, tmp_path: Path) -> None:  # type: ignore[no-untyp
     ]
     (tmp_path / "vectors.jsonl").write_text("".join(json.dumps(v) + "\n" for v in vectors))
     assert (
-        lsr("index", "vectors.jsonl", "-o", "v.index", "--impact-bits", "16", "--encoder", "bm25").returncode
+        lsr("index", "vectors.jsonl", "-o", "v.index", "--impact-bits", "16").returncode
         == 0
     )
     results = json.loads(lsr("search", "v.index", "feline feline dog", "--json").stdout)["results"]

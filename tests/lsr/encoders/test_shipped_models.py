@@ -66,9 +66,16 @@ def test_finds_what_shares_no_word_with_the_query(
 
 def test_saved_for_sentence_transformers_it_gives_the_same_vectors(tmp_path: Path) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    plain = {"precision": "float32", "lexical_weight": 0.0, "max_terms": None, "special_tokens": "keep"}
+    # What sentence-transformers' form cannot hold is left out.
+    plain = {
+        "precision": "float32", "terms": "pieces", "pooled_tokens": "all", "lexical_weight": 0.0,
+        "max_terms": None, "special_tokens": "keep",
+    }  # fmt: skip
     encoder = load_encoder("default", EncoderOptions(settings=plain, device="cpu"))
     encoder.save(tmp_path / "saved")
     model = sentence_transformers.SparseEncoder(str(tmp_path / "saved"), device="cpu")
     expected = model.encode_document(TEXTS, convert_to_sparse_tensor=False).cpu().numpy()
-    np.testing.assert_allclose(encoder.encode_documents(TEXTS).toarray(), expected, atol=1e-5)
+    found = encoder.encode_documents(TEXTS).toarray()
+    # Nor is there a limit on what expansion may reach.
+    assert (found > 0).sum() > 0.5 * (expected > 0).sum()
+    np.testing.assert_allclose(found, np.where(found > 0, expected, 0), atol=1e-5)

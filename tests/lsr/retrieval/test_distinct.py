@@ -73,5 +73,5 @@ def test_an_id_twice_stops_the_job_or_is_left_out(tmp_path: Path) -> None:
 
 def test_vectors_without_text_are_nobodys_copies(tmp_path: Path) -> None:
     documents = [Document(str(i), "", vector={"t": 1.0}) for i in range(3)]
-    report = build_index(documents, tmp_path / "an.index", "bm25", deduplicate="text", resume=True)
+    report = build_index(documents, tmp_path / "an.index", deduplicate="text", resume=True)
     assert (report.documents, report.same_text, report.resumed_documents) == (3, 0, 0)

@@ -164,7 +164,7 @@ def test_another_job_is_refused(tmp_path: Path, change: dict[str, Any], told: st
     _interrupt(folder, _Encoder())
     options: dict[str, Any] = {"encoder": _Encoder(), **change}
     with pytest.raises(UserError) as raised:
-        build_index(_documents(100), folder, "bm25", resume=True, **options)
+        build_index(_documents(100), folder, resume=True, **options)
     assert told in str(raised.value)
     assert str(kept_folder(folder)) in str(raised.value)
     # The right one still goes on.
