@@ -245,7 +245,8 @@ class _Job:
         """Build all shards and put them in place."""
         count = sum(run.documents for run in runs)
         grows = _grows(encoder, with_vectors)
-        vocabulary = common_vocabulary(work, runs) if grows else list(encoder.vocabulary)
+        known = list(encoder.vocabulary)
+        vocabulary = common_vocabulary(work, runs, known) if grows else known
         write_json(work / VOCABULARY, vocabulary)
         side = work / QUERY_SIDE
         shutil.rmtree(side, ignore_errors=True)
@@ -276,6 +277,7 @@ class _Job:
             bm25=bm25,
             bits=self.bits,
             width=len(vocabulary),
+            known=len(known),
             grows=grows,
             store_texts=self.store_texts,
             durable=self.durable,

@@ -17,9 +17,8 @@ from stub_index import StubIndex
 
 import lsr
 from lsr.corpus import Document
-from lsr.retrieval import TermScore
 from lsr.serving import Keys, LocalIndex, Settings, create_app
-from lsr.serving.interface import Answer, Mark, Query, Result, SearchOptions
+from lsr.serving.interface import Answer, EarnedTerm, Mark, Query, Result, SearchOptions
 
 Serve = Callable[..., Any]
 EVIL = '<img src=x onerror="window.hacked=1">'
@@ -284,9 +283,9 @@ class Expanding(StubIndex):
         self.before()
         query: Query = queries[0]
         terms = [
-            TermScore("car", 1.0, 2.0, 2.0, True, True),
-            TermScore("vehicle", 1.0, 1.0, 1.0, False, True),
-            TermScore("##motive", 1.0, 0.5, 0.5, True, False),
+            EarnedTerm("car", 1.0, 2.0, 2.0, True, True),
+            EarnedTerm("vehicle", 1.0, 1.0, 1.0, False, True),
+            EarnedTerm("##motive", 1.0, 0.5, 0.5, True, False),
         ]
         text = "A car is a vehicle."
         marks = [Mark(2, 5, "car", 2.0, False), Mark(11, 18, "vehicle", 1.0, True)]
