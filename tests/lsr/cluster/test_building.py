@@ -186,7 +186,7 @@ def test_words_that_many_workers_meet_in_other_orders(tmp_path: Path) -> None:
         for i in range(60)
     ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(document) + "\n" for document in made))
-    options = EncoderOptions(threads=1)
+    options = EncoderOptions(threads=1, max_terms=40)
     one = build_index([tmp_path / "a.jsonl"], tmp_path / "one.index", "default-tiny", options=options)
     many = build_sharded_index(
         [tmp_path / "a.jsonl"],
