@@ -153,7 +153,7 @@ class _Job:
         for name in ("threads", "device"):
             options.pop(name)
         return {
-            "format": 1,
+            "format": 2,
             "corpus": [[source, *state_of(source)] for source in self.corpus],
             "encoder": [self.encoder_name, options],
             "reading": dataclasses.asdict(self.read_options),
