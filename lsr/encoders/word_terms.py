@@ -62,12 +62,11 @@ class WordLookup:
 
     def spans(self, text: str, pieces: Sequence[str]) -> list[TermSpan]:
         """Return where the words of a text stand in it; `pieces` names the pieces by id."""
-        found = []
-        for span in self._words.spans(text):
-            number = self.classes.by_stem.get(span.term)
-            term = f"{span.term}*" if number is None else pieces[number]
-            found.append(TermSpan(span.start, span.end, term))
-        return found
+        by_stem = self.classes.by_stem
+        return [
+            TermSpan(start, end, f"{stem}*" if (number := by_stem.get(stem)) is None else pieces[number])
+            for start, end, stem in self._words.spans(text)
+        ]
 
     def save(self, folder: Path) -> None:
         """Write what `load` reads into `folder`."""
