@@ -24,14 +24,18 @@ from vectors import Vectors
 
 from lsr.cluster import LocalExecutor
 from lsr.cluster.encoding import Documents
-from lsr.cluster.planning import plan_batches, plan_runs, plan_shards
+from lsr.cluster.planning import Run, plan_batches, plan_runs, plan_shards
 from lsr.cluster.reading import Chunk, ReadStage
 from lsr.cluster.repeats import find_repeats
-from lsr.cluster.shards import QUERY_SIDE, VOCABULARY, Shard, ShardStage
+from lsr.cluster.shards import QUERY_SIDE, VOCABULARY, Shard, ShardStage, common_vocabulary
 from lsr.cluster.work_folder import write_arrays, write_json
 from lsr.corpus import ReadOptions
 from lsr.corpus.parts import divide_corpus
+from lsr.encoders import load_encoder
+from lsr.encoders.word_terms import DocumentWords
 from lsr.index import Index
+
+RUN_DOCUMENTS = 20_000  # of a large job: 20 batches of 1,000
 
 
 def texts(folder: Path) -> Iterator[str]:
@@ -123,6 +127,7 @@ def main() -> None:
         bm25=None,
         bits=8,
         width=rows.shape[1],
+        known=rows.shape[1],
         grows=False,
         store_texts=True,
         durable=True,
@@ -136,7 +141,33 @@ def main() -> None:
         facts["bytes a posting"] = round(sizes["postings"] / index.posting_count, 2)
         facts["bytes a document of postings"] = round(sizes["postings"] / count)
         facts["bytes a document of texts and fields"] = round(sizes["texts"] / count)
-    print(json.dumps(facts, indent=1))
+    print(json.dumps(facts | word_facts(list(seen), args.work / "words"), indent=1))
+
+
+def word_facts(texts: list[str], work: Path) -> dict[str, Any]:
+    """Measure the words of their own that runs bring where the vocabulary grows (default-tiny), and their merging."""
+    work.mkdir()
+    pieces = load_encoder("default-tiny").vocabulary
+    words = DocumentWords(pieces)
+    runs, names, counts = [], [], []
+    for first in range(0, len(texts), RUN_DOCUMENTS):
+        part = texts[first : first + RUN_DOCUMENTS]
+        words.forget()
+        words.counts(part)
+        own = words.vocabulary[len(pieces) :]
+        counts.append(len(own))
+        runs.append(Run(len(runs), first, len(part), ()))
+        write_json(work / f"run-{len(names):06}.json", {"terms": own})
+        names.append((work / f"run-{len(names):06}.json").stat().st_size)
+    start = time.process_time()
+    vocabulary = common_vocabulary(work, runs, pieces)
+    seconds = time.process_time() - start
+    return {
+        f"own words of each run of {RUN_DOCUMENTS:,}": counts,
+        "bytes of their names": names,
+        "own words of all": len(vocabulary) - len(pieces),
+        "merging: us of processor time a word of a run": round(1e6 * seconds / sum(counts), 2),
+    }
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ class _Job:
         for name in ("threads", "device"):
             options.pop(name)
         return {
-            "format": 1,
+            "format": 2,
             "corpus": [[source, *state_of(source)] for source in self.corpus],
             "encoder": [self.encoder_name, options],
             "reading": dataclasses.asdict(self.read_options),
@@ -245,7 +245,8 @@ class _Job:
         """Build all shards and put them in place."""
         count = sum(run.documents for run in runs)
         grows = _grows(encoder, with_vectors)
-        vocabulary = common_vocabulary(work, runs) if grows else list(encoder.vocabulary)
+        known = list(encoder.vocabulary)
+        vocabulary = common_vocabulary(work, runs, known) if grows else known
         write_json(work / VOCABULARY, vocabulary)
         side = work / QUERY_SIDE
         shutil.rmtree(side, ignore_errors=True)
@@ -276,6 +277,7 @@ class _Job:
             bm25=bm25,
             bits=self.bits,
             width=len(vocabulary),
+            known=len(known),
             grows=grows,
             store_texts=self.store_texts,
             durable=self.durable,

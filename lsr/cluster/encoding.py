@@ -45,8 +45,8 @@ class EncodeStage:
     """Encodes runs.
 
     A run leaves ``run-NUMBER.npz`` with its weights and ``run-NUMBER.json``, which says that it is
-    done. Where the vocabulary grows with the corpus, each run has one of its own, in order of first
-    occurrence.
+    done. Where the vocabulary grows with the corpus, each run has one of its own: what the encoder
+    knew before it, then the run's terms in order of first occurrence.
 
     Attributes:
         encoder: name or path; None for vectors from elsewhere with terms of their own.
@@ -99,6 +99,7 @@ class EncodeStage:
         if done is not None:
             return done
         encode = vector_encoding(encoder) if self.with_vectors else text_encoding(encoder)
+        known = len(encoder.vocabulary)
         cut = int(getattr(encoder, "cut_count", 0))
         rows: list[sparse.csr_array] = []
         own: list[sparse.csr_array] = []
@@ -121,7 +122,7 @@ class EncodeStage:
             # float32 is read back from JSON as the same number.
             "largest": float(weights.data.max()) if weights.nnz else 0.0,
             "length": int(_lengths(weights).sum(dtype=np.int64)) if frequencies else 0,
-            "terms": list(encoder.vocabulary) if self.grows else None,
+            "terms": list(encoder.vocabulary[known:]) if self.grows else None,
         }
         write_json(path, done)
         return {**done, "terms": None}

@@ -43,7 +43,8 @@ class ShardStage:
         maximum: top of the impact grid, the largest weight of all documents.
         bm25: k1, b and the average length of all documents; None for impacts.
         width: size of the vocabulary.
-        grows: runs have vocabularies of their own, whose ids in the common one are kept beside them.
+        known: how many terms the encoder knew before any document; all runs share their ids.
+        grows: runs have terms of their own behind those, whose ids in the common vocabulary are kept beside them.
     """
 
     documents: Documents
@@ -54,6 +55,7 @@ class ShardStage:
     bm25: tuple[float, float, float] | None
     bits: ImpactBits
     width: int
+    known: int
     grows: bool
     store_texts: bool
     durable: bool
@@ -99,7 +101,8 @@ class ShardStage:
             terms = arrays["text_terms"]
             text_terms = _rows(np.ones(len(terms), np.float32), terms, arrays["text_term_starts"], self.width)
         if self.grows:
-            ids = np.load(ids_file(work, run.number), allow_pickle=False)
+            own = np.load(ids_file(work, run.number), allow_pickle=False)
+            ids = np.concatenate([np.arange(self.known, dtype=np.int64), own])
             weights = _renumbered(weights, ids)
             text_terms = None if text_terms is None else _renumbered(text_terms, ids)
         documents = self.documents.of(run.spans)
@@ -123,16 +126,16 @@ def _renumbered(rows: sparse.csr_array, ids: NDArray[np.int64]) -> sparse.csr_ar
 
 
 def ids_file(work: Path, number: int) -> Path:
-    """Return where the ids of a run's terms in the common vocabulary are kept."""
+    """Return where the ids of a run's own terms in the common vocabulary are kept."""
     return work / f"run-{number:06}.ids.npy"
 
 
-def common_vocabulary(work: Path, runs: Sequence[Run]) -> list[str]:
-    """Return the terms of all runs in order of first occurrence, and keep each run's ids among them.
+def common_vocabulary(work: Path, runs: Sequence[Run], known: Sequence[str]) -> list[str]:
+    """Return `known` and the terms of all runs in order of first occurrence, and keep each run's ids among them.
 
     That is the order in which one process would have met them.
     """
-    ids: dict[str, int] = {}
+    ids = {term: number for number, term in enumerate(known)}
     for run in runs:
         terms = json.loads(run_file(work, run.number).read_bytes())["terms"]
         places = np.fromiter((ids.setdefault(term, len(ids)) for term in terms), np.int64, len(terms))

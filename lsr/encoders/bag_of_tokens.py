@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from lsr.encoders.base import CorpusStatistics, IdfSource, TermSpan
 from lsr.encoders.idf import corpus_idf
-from lsr.encoders.spans import piece_spans
+from lsr.encoders.spans import named_spans
 from lsr.encoders.sparse_rows import from_lists, keep_heaviest
 from lsr.encoders.tokenization import piece_sets, read_tokenizer
 from lsr.encoders.word_terms import WordLookup
@@ -106,6 +106,14 @@ class BagOfTokensQueryEncoder:
     def _names(self) -> list[str]:
         pieces = self._tokenizer.get_vocab(with_added_tokens=True)
         return sorted(pieces, key=pieces.__getitem__)
+
+    @cached_property
+    def _term_names(self) -> list[str | None]:
+        """The term of each piece; None for those that never enter a query."""
+        names, words = self._names, self._words
+        weighted = (self._table[: len(names)] > 0).tolist()
+        terms = range(len(names)) if words is None else words.classes.term_of.tolist()
+        return [names[terms[number]] if enters else None for number, enters in enumerate(weighted)]
 
     def encode_queries(
         self, texts: Sequence[str], statistics: CorpusStatistics | None = None
@@ -209,17 +217,10 @@ class BagOfTokensQueryEncoder:
 
     def term_spans(self, text: str) -> list[TermSpan]:
         """Return where the terms of a text stand in it, those that never enter a query left out."""
-        width = self.vocabulary_size
-        words = self._words
-        found = []
-        for span in piece_spans(self._tokenizer, text):
-            number = self._tokenizer.token_to_id(span.term)
-            if number is not None and number < width and self._table[number] > 0:
-                term = span.term if words is None else self._names[words.classes.term_of[number]]
-                found.append(span._replace(term=term))
-        if words is not None:
+        found = named_spans(self._tokenizer, text, self._term_names)
+        if self._words is not None:
             # A word that is a piece has been found already.
-            found = sorted({*found, *words.spans(text, self._names)})
+            found = sorted({*found, *self._words.spans(text, self._names)})
         return found
 
     def save(self, folder: Path) -> None:

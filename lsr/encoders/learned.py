@@ -175,7 +175,7 @@ class LearnedEncoder:
                 special = special_token_ids(self._tokenizer)
                 weights = with_lexical_weights(weights, counts, settings.lexical_weight, special)
         self._count_text_terms()
-        return keep_heaviest(weights, settings.document_limit())
+        return keep_heaviest(weights, settings.document_limit(), None if words is None else words.precedence)
 
     def _count_text_terms(self) -> None:
         found = np.bincount(self.text_terms.indices, minlength=self.text_terms.shape[1]).astype(np.int64)

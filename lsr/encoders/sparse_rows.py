@@ -31,13 +31,19 @@ def from_lists(
     return _csr(data, columns, indptr, width)
 
 
-def keep_heaviest(weights: sparse.csr_array, limit: int | None) -> sparse.csr_array:
-    """Keep the `limit` largest weights of each row; among equal ones the lower term id stays."""
+def keep_heaviest(
+    weights: sparse.csr_array, limit: int | None, precedence: NDArray[np.int64] | None = None
+) -> sparse.csr_array:
+    """Keep the `limit` largest weights of each row; among equal ones the lower term id stays.
+
+    `precedence`, shape (vocabulary,), goes before ids: the term with the lower number stays.
+    """
     lengths = np.diff(weights.indptr)
     if limit is None or not lengths.size or lengths.max() <= limit:
         return weights
     rows = np.repeat(np.arange(weights.shape[0]), lengths)
-    order = np.lexsort((weights.indices, -weights.data, rows))
+    first = () if precedence is None else (precedence[weights.indices],)
+    order = np.lexsort((weights.indices, *first, -weights.data, rows))
     rank = np.arange(order.size) - weights.indptr[rows]
     chosen = np.sort(order[rank < limit])
     indptr = np.zeros(weights.shape[0] + 1, dtype=np.int64)

@@ -9,6 +9,7 @@ words (`lsr.encoders.lexical`); expansion reaches pieces alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -61,12 +62,11 @@ class WordLookup:
 
     def spans(self, text: str, pieces: Sequence[str]) -> list[TermSpan]:
         """Return where the words of a text stand in it; `pieces` names the pieces by id."""
-        found = []
-        for span in self._words.spans(text):
-            number = self.classes.by_stem.get(span.term)
-            term = f"{span.term}*" if number is None else pieces[number]
-            found.append(TermSpan(span.start, span.end, term))
-        return found
+        by_stem = self.classes.by_stem
+        return [
+            TermSpan(start, end, f"{stem}*" if (number := by_stem.get(stem)) is None else pieces[number])
+            for start, end, stem in self._words.spans(text)
+        ]
 
     def save(self, folder: Path) -> None:
         """Write what `load` reads into `folder`."""
@@ -113,6 +113,7 @@ class DocumentWords(WordLookup):
         """Forget all words, as if none had been met: the next documents belong to another corpus."""
         self.vocabulary = list(self._pieces)
         """The name of every term: the pieces, then words in the order of first meeting."""
+        self._precedence: list[int] = []
         self._numbers: dict[str, int] = {}
         self._seen: dict[str, int] = {}
 
@@ -121,6 +122,19 @@ class DocumentWords(WordLookup):
         for term in terms:
             self._numbers[term] = len(self.vocabulary)
             self.vocabulary.append(term)
+            digest = hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=6).digest()
+            self._precedence.append(int.from_bytes(digest, "big"))
+
+    @property
+    def precedence(self) -> NDArray[np.int64]:
+        """Which of two terms of equal weight stays where one must go, shape (vocabulary,): the lower number.
+
+        Words that a text holds equally often weigh the same. Which of them stays must not depend on ids, which
+        follow the order in which a process met them: a corpus encoded in parts would differ then.
+        """
+        pieces = len(self._pieces)
+        words: NDArray[np.int64] = np.array(self._precedence, dtype=np.int64)
+        return np.concatenate([np.arange(pieces, dtype=np.int64), pieces + words])
 
     def counts(self, texts: Sequence[str]) -> sparse.csr_array:
         """Return how often each text holds each word, float32, shape (texts, vocabulary as it is then)."""

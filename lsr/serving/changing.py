@@ -91,6 +91,9 @@ class IndexChanger:
                 raise Refusal(
                     f"{self._name} was filled with vectors made elsewhere; it encodes no texts."
                 ) from None
+            finally:
+                # Anyone may ask for this: the words of such texts must not pile up.
+                getattr(encoder, "forget_words", lambda: None)()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -12,7 +12,7 @@ from scipy import sparse
 from lsr.cli.snippets import make_snippet
 from lsr.encoders.base import QueryEncoder, TermSpan
 from lsr.retrieval import Searcher, TermScore
-from lsr.serving.interface import Mark
+from lsr.serving.interface import EarnedTerm, Mark
 
 
 class SpanCache:
@@ -69,10 +69,15 @@ class Explainer:
         self._cache = cache
         ids = weights.indices.astype(np.int64)
         self._names = dict(zip(ids.tolist(), self._index.terms(ids), strict=True))
-        asked = set(self._names.values())
-        self._asked = asked if query is None else {span.term for span in self._encoder.term_spans(query)}
+        self._words: dict[str, str | None] = dict.fromkeys(self._names.values())
+        """The terms that the query holds itself, and the word of each, where there is a text."""
+        if query is not None:
+            self._words = {}
+            for span in self._encoder.term_spans(query):
+                start, end = _word_at(query, span)
+                self._words.setdefault(span.term, query[start:end])
 
-    def terms(self, number: int, title: str, text: str | None) -> list[TermScore]:
+    def terms(self, number: int, title: str, text: str | None) -> list[EarnedTerm]:
         """Return what each term earned a document, the most first.
 
         Without its text a document's own terms are not known; none is called an expansion then.
@@ -81,13 +86,14 @@ class Explainer:
         if text is not None:
             own = {span.term for part in (title, text) if part for span in self._spans(part)}
         scores = [
-            TermScore(
+            EarnedTerm(
                 name := self._names[part.term_id],
                 part.weight,
                 part.impact,
                 part.score,
-                name in self._asked,
+                name in self._words,
                 text is None or name in own,
+                self._words.get(name),
             )
             for part in self._index.explain(self._weights, number)
         ]
@@ -99,7 +105,7 @@ class Explainer:
         return make_snippet(text, self._spans(text), scores).text
 
     def marks(self, text: str, terms: Sequence[TermScore]) -> list[Mark]:
-        """Return the words of a text that hold matched terms, in reading order."""
+        """Return the words, or parts of words, of a text that hold matched terms, in reading order."""
         scores = {term.term: term for term in terms}
         return list(_joined(text, [(s, scores[s.term]) for s in self._spans(text) if s.term in scores]))
 
@@ -107,23 +113,43 @@ class Explainer:
         return self._cache.spans(text, self._encoder)
 
 
-def _joined(text: str, matches: Iterable[tuple[TermSpan, TermScore]]) -> Iterable[Mark]:
-    """Widen matches to whole words (a term may be one piece of a word); a word is marked once."""
-    mark: Mark | None = None
+def _joined(text: str, matches: Iterable[tuple[TermSpan, TermScore]]) -> Iterator[Mark]:
+    """Join matches of one word, in reading order; see `_of_word`."""
+    start = end = 0
+    parts: list[Mark] = []
     for span, term in matches:
-        if mark is not None and span.start < mark.end:
-            _better(mark, term)
-            continue
-        start, end = span.start, span.end
-        while start > 0 and _in_word(text[start - 1]):
-            start -= 1
-        while end < len(text) and _in_word(text[end]):
-            end += 1
-        if mark is not None:
-            yield mark
-        mark = Mark(start, end, term.term, term.score, not term.in_query)
-    if mark is not None:
-        yield mark
+        first, stop = _word_at(text, span)
+        if first >= end:
+            yield from _of_word(start, end, parts)
+            start, parts = first, []
+        end = max(end, stop)
+        if parts and span.start <= parts[-1].end:
+            parts[-1].end = max(parts[-1].end, span.end)
+            _better(parts[-1], term)
+        else:
+            parts.append(Mark(span.start, span.end, term.term, term.score, not term.in_query))
+    yield from _of_word(start, end, parts)
+
+
+def _of_word(start: int, end: int, parts: list[Mark]) -> Iterable[Mark]:
+    """Return one mark for the whole word where half of it or more was matched, else those of its parts.
+
+    A term may be one piece of a word: "believ" stands for "unbelievable", a last letter alone does not.
+    """
+    if 2 * sum(part.end - part.start for part in parts) < end - start:
+        return parts
+    best = max(parts, key=lambda part: part.score, default=None)
+    return [] if best is None else [Mark(start, end, best.term, best.score, best.expansion)]
+
+
+def _word_at(text: str, span: TermSpan) -> tuple[int, int]:
+    """Return where the word begins and ends that a term stands in."""
+    start, end = span.start, span.end
+    while start > 0 and _in_word(text[start - 1]):
+        start -= 1
+    while end < len(text) and _in_word(text[end]):
+        end += 1
+    return start, end
 
 
 def _in_word(character: str) -> bool:

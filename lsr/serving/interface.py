@@ -69,6 +69,17 @@ class SearchOptions:
     seconds: float = 30.0
 
 
+@dataclass(frozen=True)
+class EarnedTerm(TermScore):
+    """What one term earned; `word` is the word of the query that it comes from, as written there.
+
+    A word may have several terms: its pieces and one of its own. None for a term that the query's text does not
+    hold, and for queries of weights.
+    """
+
+    word: str | None = None
+
+
 @dataclass(slots=True)
 class Mark:
     """A piece of a text that holds a matched term: characters `start` to `end`, in Unicode code points.
@@ -100,7 +111,7 @@ class Result:
     snippet_marks: list[Mark] | None = None
     text: str | None = None
     metadata: dict[str, Any] | None = None
-    terms: list[TermScore] | None = None
+    terms: list[EarnedTerm] | None = None
 
 
 @dataclass(slots=True)
@@ -146,7 +157,7 @@ class Explanation:
 
     document: ServedDocument
     score: float
-    terms: list[TermScore]
+    terms: list[EarnedTerm]
     title_marks: list[Mark]
     text_marks: list[Mark]
 

@@ -8,6 +8,7 @@ const $ = (id) => document.getElementById(id);
 /** Show a document's explanation, as the service gives it, in the dialog. */
 export function drawDocument(explanation, palette, place, filter) {
   const { document: found, terms } = explanation;
+  palette.know(terms);
   setMarked($("document-title"), found.title || found.id, found.title ? explanation.title_marks : [], palette.slot, explanation.score);
   $("document-place").textContent = `${place}  ${found.id}`;
   const result = { ...found, ...explanation };

@@ -1,5 +1,6 @@
 // One result: title, snippet, what each term earned, fields.
 
+import { byWord } from "./words.js";
 import { counted, cut, element, readable, score, setMarked, share } from "./text.js";
 
 const CHIPS = 5;
@@ -40,25 +41,32 @@ export function drawResult(result, rank, best, palette, on) {
   return item;
 }
 
-/** Return what a person calls a term of a result: the word of the text that it stands in, where there is one. */
+/** Return what a person calls a word or a term: as the query has it, or the text that the term stands in. */
 export function namer(result) {
   const words = new Map();
   for (const [text, marks] of [[result.title, result.title_marks], [result.snippet ?? result.text, result.snippet_marks ?? result.text_marks]])
     for (const mark of marks || [])
       if (!words.has(mark.term)) words.set(mark.term, cut(text, mark.start, mark.end).toLowerCase());
-  return (term) => words.get(term) || readable(term);
+  return (earned) => earned.word?.toLowerCase() || words.get(earned.term) || readable(earned.term);
 }
 
-/** Return the bar of a score: as long as the score is of the best one, cut into what each term earned. */
+/** Tell what a word's terms earned, where they are several. */
+function parts(word, total) {
+  if (word.terms.length < 2) return "";
+  return `: ${word.terms.map((term) => `${readable(term.term)} ${share(term.score, total)}`).join(", ")}`;
+}
+
+/** Return the bar of a score: as long as the score is of the best one, cut into what each word earned. */
 export function drawBar(result, best, palette, name) {
   const bar = element("div", { class: "bar", role: "img" });
-  const told = result.terms.slice(0, 8).map((term) => `${name(term.term)} ${share(term.score, result.score)}${origin(term)}`);
+  const words = byWord(result.terms);
+  const told = words.slice(0, 8).map((word) => `${name(word)} ${share(word.score, result.score)}${origin(word)}`);
   bar.setAttribute("aria-label", `Score ${score(result.score)}: ${told.join(", ")}`);
-  for (const term of result.terms) {
-    const piece = element("span", { class: `piece t${palette.slot(term.term)}` });
-    if (!(term.in_document && term.in_query)) piece.classList.add("expansion");
-    piece.style.width = `${(100 * term.score) / (best || 1)}%`;
-    piece.title = `${name(term.term)}: ${score(term.score)}, ${share(term.score, result.score)}${origin(term)}`;
+  for (const word of words) {
+    const piece = element("span", { class: `piece t${palette.slot(word.term)}` });
+    if (!(word.in_document && word.in_query)) piece.classList.add("expansion");
+    piece.style.width = `${(100 * word.score) / (best || 1)}%`;
+    piece.title = `${name(word)}: ${score(word.score)}, ${share(word.score, result.score)}${origin(word)}${parts(word, result.score)}`;
     bar.append(piece);
   }
   return bar;
@@ -66,18 +74,19 @@ export function drawBar(result, best, palette, name) {
 
 export function drawChips(result, palette, name) {
   const list = element("ul", { class: "chips", "aria-hidden": "true" });
-  for (const term of result.terms.slice(0, CHIPS)) {
-    const expansion = !(term.in_document && term.in_query);
+  const words = byWord(result.terms);
+  for (const word of words.slice(0, CHIPS)) {
+    const expansion = !(word.in_document && word.in_query);
     const chip = element(
       "li",
-      { class: `chip t${palette.slot(term.term)}${expansion ? " expansion" : ""}` },
-      element("b", {}, (expansion ? "+ " : "") + name(term.term)),
-      ` ${share(term.score, result.score)}`,
+      { class: `chip t${palette.slot(word.term)}${expansion ? " expansion" : ""}` },
+      element("b", {}, (expansion ? "+ " : "") + name(word)),
+      ` ${share(word.score, result.score)}`,
     );
-    chip.title = `${readable(term.term)}: ${score(term.score)}, ${share(term.score, result.score)}${origin(term)}`;
+    chip.title = `${name(word)}: ${score(word.score)}, ${share(word.score, result.score)}${origin(word)}${parts(word, result.score)}`;
     list.append(chip);
   }
-  const rest = result.terms.length - CHIPS;
+  const rest = words.length - CHIPS;
   if (rest > 0) list.append(element("li", { class: "chip rest" }, `and ${rest} more`));
   return list;
 }

@@ -52,6 +52,7 @@ export function share(part, whole) {
 /** Return a term as a person reads it: pieces of words have marks of their tokenizers. */
 export function readable(term) {
   if (term.startsWith("##")) return `…${term.slice(2)}`;
+  if (term.length > 1 && term.endsWith("*")) return `${term.slice(0, -1)}…`; // the stem of a word
   return term.replace(/^[\u0120\u2581]/, "") || term;
 }
 

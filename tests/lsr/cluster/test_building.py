@@ -138,7 +138,7 @@ def test_bm25(tmp_path: Path, corpus: list[str], shards: int) -> None:
     one = build_index(corpus, tmp_path / "one.index", "bm25")
     progress: list[int] = []
     many = build_sharded_index(
-        corpus, tmp_path / "many.index", executor=Shuffled(), shards=shards, progress=progress.append
+        corpus, tmp_path / "many.index", "bm25", executor=Shuffled(), shards=shards, progress=progress.append
     )
     assert_same(tmp_path / "one.index", tmp_path / "many.index")
     assert many.shards == shards
@@ -177,6 +177,33 @@ def test_an_inference_free_encoder_and_a_corpus_idf(tmp_path: Path, corpus: list
     assert_same(tmp_path / "one.index", tmp_path / "many.index", options=options)
 
 
+def test_words_that_many_workers_meet_in_other_orders(tmp_path: Path) -> None:
+    """Among words of equal weight in a long text the same ones stay, whatever a worker has met before."""
+    generator = np.random.default_rng(9)
+    names = [f"zq{i}x" for i in range(260)]
+    made = [
+        {"id": str(i), "text": " ".join(generator.permutation(names)[: 200 if i % 4 == 0 else 5])}
+        for i in range(60)
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(document) + "\n" for document in made))
+    options = EncoderOptions(threads=1, max_terms=40)
+    one = build_index([tmp_path / "a.jsonl"], tmp_path / "one.index", "default-tiny", options=options)
+    many = build_sharded_index(
+        [tmp_path / "a.jsonl"],
+        tmp_path / "many.index",
+        "default-tiny",
+        executor=Shuffled(),
+        shards=3,
+        options=options,
+    )
+    assert (one.postings, one.vocabulary_size) == (many.postings, many.vocabulary_size)
+    with Index(tmp_path / "one.index") as index:
+        assert sum(term.startswith("zq") and term.endswith("*") for term in index.vocabulary()) > 200
+    assert_same(
+        tmp_path / "one.index", tmp_path / "many.index", [*names[:40], "zq3x zq77x zq200x", "no such"]
+    )
+
+
 def test_vectors(tmp_path: Path) -> None:
     generator = np.random.default_rng(4)
     lines = []
@@ -209,6 +236,7 @@ def test_repeated_documents(tmp_path: Path) -> None:
         b = build_sharded_index(
             corpus,
             many,
+            "bm25",
             executor=Shuffled(),
             shards=3,
             read_options=options,
@@ -224,7 +252,7 @@ def test_repeated_documents(tmp_path: Path) -> None:
     with pytest.raises(IndexProblem) as expected:
         build_index(corpus, tmp_path / "no", "bm25")
     with pytest.raises(IndexProblem) as found:
-        build_sharded_index(corpus, tmp_path / "no", executor=Shuffled())
+        build_sharded_index(corpus, tmp_path / "no", "bm25", executor=Shuffled())
     assert str(found.value) == str(expected.value)
     assert "a.jsonl:21: " in str(found.value)
 
@@ -244,14 +272,14 @@ def test_an_interrupted_job_goes_on(
     monkeypatch.setattr(EncodeStage, "encode", counted)
     target = tmp_path / "many.index"
     with pytest.raises(KeyboardInterrupt):
-        build_sharded_index(corpus, target, executor=Shuffled(fail_at=fail_at), shards=4, resume=True)
+        build_sharded_index(corpus, target, "bm25", executor=Shuffled(fail_at=fail_at), shards=4, resume=True)
     assert not target.exists()
     assert len(encoded) == len(list(work_folder(target).glob("run-*.npz")))
     with pytest.raises(UserError, match=r"the interrupted job that would build .* was another \(encoder\)"):
         build_sharded_index(corpus, target, "default-tiny", executor=Shuffled(), shards=4, resume=True)
     # Another number of workers, and what is done is taken all the same.
     before = len(encoded)
-    report = build_sharded_index(corpus, target, executor=Shuffled(workers=9), shards=4, resume=True)
+    report = build_sharded_index(corpus, target, "bm25", executor=Shuffled(workers=9), shards=4, resume=True)
     assert (report.resumed_documents > 0) == (before > 0)
     assert sorted(encoded) == list(range(max(encoded) + 1))
     build_index(corpus, tmp_path / "one.index", "bm25")
@@ -261,17 +289,17 @@ def test_an_interrupted_job_goes_on(
 
 def test_without_resume_nothing_is_left(tmp_path: Path, corpus: list[str]) -> None:
     with pytest.raises(KeyboardInterrupt):
-        build_sharded_index(corpus, tmp_path / "many.index", executor=Shuffled(fail_at=20))
+        build_sharded_index(corpus, tmp_path / "many.index", "bm25", executor=Shuffled(fail_at=20))
     assert not any("many" in p.name for p in tmp_path.iterdir())
 
 
 def test_overwriting(tmp_path: Path, corpus: list[str]) -> None:
     target = tmp_path / "many.index"
-    build_sharded_index(corpus[:1], target, executor=Shuffled(), shards=2)
+    build_sharded_index(corpus[:1], target, "bm25", executor=Shuffled(), shards=2)
     with pytest.raises(IndexProblem, match="exists already; choose another folder with -o, or replace it"):
-        build_sharded_index(corpus, target, executor=Shuffled())
+        build_sharded_index(corpus, target, "bm25", executor=Shuffled())
     with open_index(target) as old:
-        build_sharded_index(corpus, target, executor=Shuffled(), shards=3, overwrite=True)
+        build_sharded_index(corpus, target, "bm25", executor=Shuffled(), shards=3, overwrite=True)
         assert old.document_count == 90
         newer = old.refresh()
         assert newer.document_count == 154
@@ -279,15 +307,15 @@ def test_overwriting(tmp_path: Path, corpus: list[str]) -> None:
     assert len([p for p in target.iterdir() if p.is_dir()]) == 3
     build_index(corpus[:1], tmp_path / "one.index", "bm25")
     with pytest.raises(IndexProblem, match="exists and is not a sharded index"):
-        build_sharded_index(corpus, tmp_path / "one.index", executor=Shuffled(), overwrite=True)
+        build_sharded_index(corpus, tmp_path / "one.index", "bm25", executor=Shuffled(), overwrite=True)
 
 
 def test_mistakes(tmp_path: Path, corpus: list[str]) -> None:
     with pytest.raises(UserError, match="standard input"):
-        build_sharded_index(["-"], tmp_path / "x", executor=Shuffled(), resume=True)
+        build_sharded_index(["-"], tmp_path / "x", "bm25", executor=Shuffled(), resume=True)
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(UserError, match="holds no documents"):
-        build_sharded_index([tmp_path / "empty.jsonl"], tmp_path / "x", executor=Shuffled())
+        build_sharded_index([tmp_path / "empty.jsonl"], tmp_path / "x", "bm25", executor=Shuffled())
     (tmp_path / "mixed.jsonl").write_text('{"id": "a", "vector": {"x": 1}}\n{"id": "b", "text": "y"}\n')
     with pytest.raises(UserError, match=r"mixed\.jsonl:2: this document has no vector"):
         build_sharded_index([tmp_path / "mixed.jsonl"], tmp_path / "x", executor=Shuffled())

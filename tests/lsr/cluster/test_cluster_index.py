@@ -42,7 +42,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ]
     (folder / "c.jsonl").write_text("\n".join(lines))
     build_index([folder / "c.jsonl"], folder / "one", "bm25")
-    build_sharded_index([folder / "c.jsonl"], folder / "many", executor=LocalExecutor(), shards=3)
+    build_sharded_index([folder / "c.jsonl"], folder / "many", "bm25", executor=LocalExecutor(), shards=3)
     return folder / "one", folder / "many"
 
 

@@ -118,7 +118,9 @@ def test_an_index_built_while_a_node_dies(cluster: Any, tmp_path: Path) -> None:
     thread = threading.Thread(target=kill)
     thread.start()
     with RayExecutor(made.address) as executor:
-        report = build_sharded_index([tmp_path / "c.jsonl"], tmp_path / "many", executor=executor, shards=4)
+        report = build_sharded_index(
+            [tmp_path / "c.jsonl"], tmp_path / "many", "bm25", executor=executor, shards=4
+        )
         stop.set()
         thread.join()
         assert len(nodes) == 2

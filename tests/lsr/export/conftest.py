@@ -28,6 +28,8 @@ TERMS = [
     "##s",
     "%",
     "tab\tbed",
+    "boundari*",
+    "*",
 ]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import lsr
 from lsr.corpus import Document
 from lsr.encoders.base import TermSpan
+from lsr.encoders.options import EncoderOptions
 from lsr.retrieval import Searcher, TermScore
 from lsr.serving.highlighting import Explainer, SpanCache
 
@@ -51,6 +53,30 @@ def test_marks_are_whole_words_and_name_what_earned_most(folder: Path) -> None:
     ]
 
 
+def test_a_small_part_of_a_word_is_marked_alone(folder: Path) -> None:
+    text = "analyzer shlex"
+    pieces = Pieces(TermSpan(7, 8, "##r"), TermSpan(9, 11, "sh"))
+    marks = explainer(pieces, folder).marks(text, [score("##r", 1.0), score("sh", 2.0)])
+    assert [(text[m.start : m.end], m.term) for m in marks] == [("r", "##r"), ("sh", "sh")]
+
+
+def test_terms_name_the_word_of_the_query_that_they_come_from(tmp_path: Path) -> None:
+    folder = tmp_path / "an.index"
+    rows = [Document("a", "The zyxquorps of unbelievable boundaries"), Document("b", "a doctor")]
+    options = EncoderOptions(threads=1, settings={"terms": "words"})
+    lsr.build_index(rows, folder, "default-tiny", options=options, durable=False)
+    query = "Which boundary has a zyxquorp?"
+    with lsr.Searcher(folder) as searcher:
+        made = Explainer(searcher, query, searcher.encode_queries([query]), SpanCache())
+        terms = {term.term: term for term in made.terms(0, "", rows[0].text)}
+        weights = searcher.vector_queries([{"boundary": 1.0}])
+        assert [t.word for t in Explainer(searcher, None, weights, SpanCache()).terms(0, "", "")] == [None]
+    assert terms["zyxquorp*"].word == "zyxquorp"
+    assert {term.word for term in terms.values()} == {"zyxquorp", "boundary"}
+    pieces = [term for term in terms.values() if term.word == "zyxquorp"]
+    assert len(pieces) > 1
+
+
 def test_scripts_without_spaces_are_marked_where_the_term_is(folder: Path) -> None:
     text = "太阳能电池板"
     marks = explainer(Pieces(TermSpan(3, 5, "电池")), folder).marks(text, [score("电池", 1.0)])
@@ -71,7 +97,11 @@ def test_explanations_are_the_librarys(tmp_path: Path) -> None:
             weights = searcher.encode_queries([query])
             made = Explainer(searcher, query, weights, SpanCache())
             for hit in searcher.search(query, 5):
-                assert made.terms(hit.number, hit.title, hit.text) == searcher.explain(query, hit, weights)
+                told = made.terms(hit.number, hit.title, hit.text)
+                assert [astuple(term)[:-1] for term in told] == [
+                    astuple(term) for term in searcher.explain(query, hit, weights)
+                ]
+                assert {term.word for term in told} <= set(query.split())
 
 
 def test_what_is_remembered_is_bounded_and_forgotten_with_its_encoder() -> None:

@@ -17,9 +17,8 @@ from stub_index import StubIndex
 
 import lsr
 from lsr.corpus import Document
-from lsr.retrieval import TermScore
 from lsr.serving import Keys, LocalIndex, Settings, create_app
-from lsr.serving.interface import Answer, Mark, Query, Result, SearchOptions
+from lsr.serving.interface import Answer, EarnedTerm, Mark, Query, Result, SearchOptions
 
 Serve = Callable[..., Any]
 EVIL = '<img src=x onerror="window.hacked=1">'
@@ -284,9 +283,9 @@ class Expanding(StubIndex):
         self.before()
         query: Query = queries[0]
         terms = [
-            TermScore("car", 1.0, 2.0, 2.0, True, True),
-            TermScore("vehicle", 1.0, 1.0, 1.0, False, True),
-            TermScore("##motive", 1.0, 0.5, 0.5, True, False),
+            EarnedTerm("car", 1.0, 2.0, 2.0, True, True),
+            EarnedTerm("vehicle", 1.0, 1.0, 1.0, False, True),
+            EarnedTerm("##motive", 1.0, 0.5, 0.5, True, False),
         ]
         text = "A car is a vehicle."
         marks = [Mark(2, 5, "car", 2.0, False), Mark(11, 18, "vehicle", 1.0, True)]
@@ -314,6 +313,44 @@ def test_expansions_look_different(window: Browser, serve: Serve) -> None:
         window.click("#more")
         window.until(lambda: len(window.texts(".result")) == 25)
         assert window.run("return document.getElementById('more').hidden")
+
+
+class Pieces(StubIndex):
+    """Finds the pieces of a word and the word itself, and another word's piece alone."""
+
+    def search(self, queries: Any, options: SearchOptions) -> Answer:
+        self.before()
+        terms = [
+            EarnedTerm("boundari*", 1.0, 2.0, 2.0, True, True, "Boundaries"),
+            EarnedTerm("bound", 1.0, 1.5, 1.5, True, True, "Boundaries"),
+            EarnedTerm("##r", 1.0, 0.5, 0.5, True, True, "shr"),
+            EarnedTerm("zyxquorp*", 1.0, 0.25, 0.25, False, True),
+        ]
+        text = "Boundary of another"
+        marks = [Mark(0, 8, "bound", 1.5, False), Mark(18, 19, "##r", 0.5, False)]
+        found = Result(
+            "one", 4.25, title="One", snippet=text, snippet_marks=marks, title_marks=[], terms=terms
+        )
+        return Answer([[found]], 1, 0.001, 0.002, self.missing)
+
+
+@needs_browser
+def test_the_terms_of_a_word_are_counted_together(window: Browser, serve: Serve) -> None:
+    window.emulate(1280, 900)
+    with serve(create_app({"stub": Pieces()})) as port:
+        window.open(f"http://127.0.0.1:{port}/?q=Boundaries+shr")
+        window.until(lambda: window.texts(".result"))
+        assert window.texts(".chip") == ["boundaries 82 %", "r 12 %", "+ zyxquorp… 6 %"]
+        told = window.run("return document.querySelector('.chip').title")
+        assert told == "boundaries: 3.50, 82 %: boundari… 47 %, bound 35 %"
+        colours = (
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".map((e) => getComputedStyle(e).getPropertyValue('--term'))"
+        )
+        pieces = window.run(colours, ".piece")
+        assert len(set(pieces)) == 3
+        assert window.run(colours, ".snippet mark") == pieces[:2]
+        window.open("about:blank")
 
 
 @needs_browser
