@@ -213,7 +213,7 @@ def answer(
         allowed is not None,
         *chosen,
         algorithm,
-        *approximation,
+        *map(float, approximation),  # one type, one compilation
         query_starts,
         query_terms,
         query_weights,
