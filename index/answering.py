@@ -213,7 +213,9 @@ def answer(
         allowed is not None,
         *chosen,
         algorithm,
-        *approximation,
+        float(approximation.share),  # one type, one compilation
+        float(approximation.factor),
+        float(approximation.blocks),
         query_starts,
         query_terms,
         query_weights,

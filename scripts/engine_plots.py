@@ -57,7 +57,7 @@ def plot_growth(results: Results, path: Path) -> None:
     for axis, kind in zip(axes, KINDS, strict=True):
         for number, (engine, setting) in enumerate(names):
             style = {"marker": _MARKERS[number % len(_MARKERS)], "color": f"C{number % 10}", "markersize": 5}
-            label = f"{engine}, {setting}" if engine == "lsr" else engine
+            label = engine if setting == "exact" else f"{engine}, {setting}"
             if (engine, setting, kind) in powers:
                 label += f" ({powers[engine, setting, kind]:.2f})"
             for grown in (False, True):
@@ -72,6 +72,9 @@ def plot_growth(results: Results, path: Path) -> None:
                               linestyle="--" if grown else "-", **style)  # fmt: skip
                     label = "_"
         axis.set(title=f"{kind} queries", xlabel="documents", xscale="log", yscale="log")
+        sizes = sorted({int(corpus.lstrip("g")) for corpus in results.corpora()})
+        axis.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7)
+        axis.minorticks_off()
         axis.grid(True, which="both", alpha=0.25)
         axis.legend(fontsize=6.5, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     axes[0].set_ylabel("mean ms a query, one thread")
