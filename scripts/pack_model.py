@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--max-length", type=int)
     parser.add_argument("--max-terms", type=int)
     parser.add_argument("--lexical-weight", type=float)
+    parser.add_argument("--query-k3", type=float)
     parser.add_argument("--activation", choices=["log1p", "double-log1p"])
     parser.add_argument("--terms", choices=["pieces", "words"])
     parser.add_argument("--pooled-tokens", choices=["all", "content"])
@@ -75,7 +76,7 @@ def main() -> None:
     settings = {
         name: value
         for name in (
-            "idf", "max_length", "max_terms", "lexical_weight", "activation", "terms", "pooled_tokens",
+            "idf", "max_length", "max_terms", "lexical_weight", "activation", "terms", "pooled_tokens", "query_k3",
             "precision",
         )
         if (value := getattr(asked, name)) is not None

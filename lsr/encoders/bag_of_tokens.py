@@ -7,6 +7,7 @@ and of SPLADE-doc (arXiv 2109.10086), where it is 1. Loads neither torch nor tra
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from lsr.encoders.base import CorpusStatistics, IdfSource, TermSpan
 from lsr.encoders.idf import corpus_idf
 from lsr.encoders.spans import named_spans
 from lsr.encoders.sparse_rows import from_lists, keep_heaviest
-from lsr.encoders.tokenization import piece_sets, read_tokenizer
+from lsr.encoders.tokenization import piece_lists, read_tokenizer
 from lsr.encoders.word_terms import WordLookup
 from lsr.errors import UserError
 
@@ -39,7 +40,8 @@ class BagOfTokensQueryEncoder:
     the corpus that is searched in place of their table weight, times `factors`, shape (vocabulary,),
     where the model learned any; the table holds the products already. With `words` (the setting
     ``terms=words``) a query's terms are those of its pieces and of its words, which an index numbers past
-    the table as it meets them.
+    the table as it meets them. A term that stands n times in a query weighs (k3 + 1) n / (k3 + n) times as
+    much: once where `k3` is 0.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class BagOfTokensQueryEncoder:
         max_terms: int | None = None,
         prompt: str = "",
         words: WordLookup | None = None,
+        k3: float = 0.0,
     ) -> None:
         if idf == "corpus" and kind == "splade-doc":
             raise UserError(
@@ -69,6 +72,7 @@ class BagOfTokensQueryEncoder:
         self._max_terms = max_terms
         self._prompt = prompt
         self._words = words
+        self._k3 = k3
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -80,6 +84,7 @@ class BagOfTokensQueryEncoder:
             "max_terms": self._max_terms,
             "prompt": self._prompt,
             "terms": "pieces" if self._words is None else "words",
+            "k3": self._k3,
         }
 
     @property
@@ -124,37 +129,43 @@ class BagOfTokensQueryEncoder:
         that no piece stands for, which are left out without them.
         """
         texts = [self._prompt + text for text in texts]
-        pieces = piece_sets(self._tokenizer, texts, self._max_length)
         width = self.vocabulary_size
-        pieces = [ids[ids < width] for ids in pieces]
-        pieces = [ids[self._table[ids] > 0] for ids in pieces]
+        counts = [
+            Counter(number for number in ids if number < width and self._table[number] > 0)
+            for ids in piece_lists(self._tokenizer, texts, self._max_length)
+        ]
         if self._words is not None:
-            pieces = self._with_words(self._words, pieces, texts, statistics)
+            self._join(self._words, counts, texts, statistics)
             width = width if statistics is None else max(width, statistics.vocabulary_size)
+        terms = [np.array(sorted(row), dtype=np.int64) for row in counts]
         if self._idf == "corpus":
-            values = self._corpus_weights(pieces, statistics)
+            values = self._corpus_weights(terms, statistics)
         else:
-            values = [self._training_weights(ids) for ids in pieces]
-        return keep_heaviest(from_lists(pieces, values, width), self._max_terms)
+            values = [self._training_weights(ids) for ids in terms]
+        if self._k3:
+            for row, ids, weights in zip(counts, terms, values, strict=True):
+                repeats = np.array([row[number] for number in ids.tolist()], dtype=np.float32)
+                weights *= (self._k3 + 1) * repeats / (self._k3 + repeats)
+        return keep_heaviest(from_lists(terms, values, width), self._max_terms)
 
-    def _with_words(
+    def _join(
         self,
         words: WordLookup,
-        pieces: list[NDArray[np.int64]],
+        counts: list[Counter[int]],
         texts: Sequence[str],
         statistics: CorpusStatistics | None,
-    ) -> list[NDArray[np.int64]]:
-        """Return the terms of pieces and words of each text, ascending."""
+    ) -> None:
+        """Make `counts` of pieces counts of the terms of pieces and words; a word that is a piece counts once."""
         met = [words.terms(text, self._max_length) for text in texts]
         numbers: dict[str, int] = {term: -1 for row in met for term in row if isinstance(term, str)}
         if numbers and statistics is not None:
             numbers = dict(zip(numbers, statistics.term_ids(list(numbers)).tolist(), strict=True))
-        rows = []
-        for ids, row in zip(pieces, met, strict=True):
-            own = [numbers[term] if isinstance(term, str) else term for term in row]
-            both = np.concatenate([words.classes.term_of[ids], np.array(own, dtype=np.int64)])
-            rows.append(np.unique(both[both >= 0]))
-        return rows
+        for number, row in enumerate(met):
+            joined: Counter[int] = Counter()
+            for piece, count in counts[number].items():
+                joined[int(words.classes.term_of[piece])] += count
+            own = (numbers[term] if isinstance(term, str) else term for term in row)
+            counts[number] = joined | Counter(term for term in own if term >= 0)
 
     def _training_weights(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the table's weights; what lies past it is as rare as the rarest in it."""
@@ -189,6 +200,7 @@ class BagOfTokensQueryEncoder:
             max_terms=self._max_terms,
             prompt=self._prompt,
             words=None if words is None else words.with_grown(terms[self.vocabulary_size :]),
+            k3=self._k3,
         )
 
     def _corpus_weights(
@@ -260,6 +272,7 @@ class BagOfTokensQueryEncoder:
             max_terms=record.get("max_terms"),
             prompt=record.get("prompt", ""),
             words=words,
+            k3=float(record.get("k3", 0)),
         )
 
 

@@ -42,6 +42,9 @@ class LearnedSettings:
     no piece have one of their own (`lsr.encoders.word_terms`).
     `lexical_weight`: how much of BM25's saturated term frequency is added to the weights of a document's
     own terms: pieces, or words with ``terms=words`` (`lsr.encoders.lexical`).
+    `query_k3`: a term that stands n times in a query without a model weighs (k3 + 1) n / (k3 + n) times what it
+    weighs once, as in Okapi BM25 (Robertson et al., TREC-3, 1994); 0, as published models have it, counts a
+    term once.
     `precision`: of the model's arithmetic; pooling and activation are always float32. ``int8``, for
     BERT with maximum pooling, multiplies integers on a processor (`lsr.encoders.int8_bert`) and is
     float32 elsewhere.
@@ -63,6 +66,7 @@ class LearnedSettings:
     pooled_tokens: PooledTokens = "all"
     terms: Terms = "pieces"
     lexical_weight: float = 0.0
+    query_k3: float = 0.0
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
@@ -77,9 +81,10 @@ class LearnedSettings:
         for name in ("document_prompt", "query_prompt"):
             if not isinstance(getattr(self, name), str):
                 raise UserError(f"the encoder setting {name}={getattr(self, name)} is not text.")
-        lexical = self.lexical_weight
-        if isinstance(lexical, bool) or not isinstance(lexical, int | float) or not 0 <= lexical < math.inf:
-            raise UserError(f"the encoder setting lexical_weight={lexical} is not a number of at least 0.")
+        for name in ("lexical_weight", "query_k3"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise UserError(f"the encoder setting {name}={value} is not a number of at least 0.")
         if not isinstance(self.lowercase, bool):
             raise UserError(f"the encoder setting lowercase={self.lowercase} is not true or false.")
 
@@ -135,7 +140,7 @@ class LearnedSettings:
 
 FIELD_NAMES = tuple(field.name for field in dataclasses.fields(LearnedSettings))
 # Settings that leave documents as they are.
-QUERY_ONLY = ("kind", "idf", "query_max_length", "query_prompt")
+QUERY_ONLY = ("kind", "idf", "query_max_length", "query_prompt", "query_k3")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "kind": get_args(Kind),
     "pooling": get_args(Pooling),

@@ -55,6 +55,7 @@ def query_side(checkpoint: Checkpoint, tokenizer: Tokenizer, width: int) -> BagO
         max_terms=settings.max_active_dims,
         prompt=settings.query_prompt,
         words=words,
+        k3=settings.query_k3,
     )
 
 

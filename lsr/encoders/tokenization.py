@@ -110,13 +110,18 @@ def saved_max_length(folder: Path) -> int | None:
     return int(value) if isinstance(value, int | float) and 0 < value < 1_000_000 else None
 
 
-def piece_sets(tokenizer: Tokenizer, texts: Sequence[str], max_length: int | None) -> list[NDArray[np.int64]]:
-    """Return the distinct piece ids of each text, ascending; no special tokens are added.
+def piece_lists(tokenizer: Tokenizer, texts: Sequence[str], max_length: int | None) -> list[list[int]]:
+    """Return the piece ids of each text in its order; no special tokens are added.
 
     `max_length` counts pieces; None reads all.
     """
     encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-    return [np.unique(np.array(encoding.ids[:max_length], dtype=np.int64)) for encoding in encodings]
+    return [encoding.ids[:max_length] for encoding in encodings]
+
+
+def piece_sets(tokenizer: Tokenizer, texts: Sequence[str], max_length: int | None) -> list[NDArray[np.int64]]:
+    """Return the distinct ones of `piece_lists`, ascending."""
+    return [np.unique(np.array(ids, dtype=np.int64)) for ids in piece_lists(tokenizer, texts, max_length)]
 
 
 def _first_line(error: Exception) -> str:

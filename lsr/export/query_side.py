@@ -82,6 +82,9 @@ def _guide(source: ExportSource) -> str:
             if encoder.settings["idf"] == "corpus"
             else ""
         )
+        k3 = encoder.settings["k3"]
+        if k3:
+            idf += f" One that stands n times in the query counts\n{k3 + 1:g} n / ({k3:g} + n) times."
         if encoder.settings["terms"] == "words":
             return (
                 start

@@ -109,10 +109,7 @@ def test_external_vectors(lsr, tmp_path: Path) -> None:  # type: ignore[no-untyp
         {"id": "b", "contents": "about dogs", "vector": {"dog": 2.0, "feline": 0.5}},
     ]
     (tmp_path / "vectors.jsonl").write_text("".join(json.dumps(v) + "\n" for v in vectors))
-    assert (
-        lsr("index", "vectors.jsonl", "-o", "v.index", "--impact-bits", "16").returncode
-        == 0
-    )
+    assert lsr("index", "vectors.jsonl", "-o", "v.index", "--impact-bits", "16").returncode == 0
     results = json.loads(lsr("search", "v.index", "feline feline dog", "--json").stdout)["results"]
     assert [(r["id"], round(r["score"], 3)) for r in results] == [("b", 3.0), ("a", 2.5)]
     (tmp_path / "q.jsonl").write_text('{"id": "q", "text": "", "vector": {"cat": 2.0, "unheard": 9}}\n')

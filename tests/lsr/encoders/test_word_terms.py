@@ -243,6 +243,23 @@ def test_queries_have_the_terms_of_their_pieces_and_words(folder):
     assert len(PIECES) not in row_of(trained.encode_queries(["heated hypersonics"]), 0)
 
 
+@pytest.mark.parametrize("k3", [0.0, 2.0, 8.0])
+def test_terms_that_a_query_repeats_weigh_as_in_okapi_bm25(folder, tmp_path, k3):
+    side = load(folder, query_k3=k3).query_side
+    text = "wing of wings, wing; heat and transfer, heat"
+    (tmp_path / "side").mkdir()
+    side.save(tmp_path / "side")
+    for encoder in (side, lsr.load_query_encoder(tmp_path / "side")):
+        found = row_of(encoder.encode_queries([text]), 0)
+        once = row_of(load(folder).query_side.encode_queries([text]), 0)
+        for word, n in (("wing", 3), ("heat", 2), ("transfer", 1)):
+            term = PIECES.index(word)
+            assert found[term] == pytest.approx(once[term] * (k3 + 1) * n / (k3 + n))
+        assert set(found) == set(once)
+    assert side.settings["k3"] == k3
+    assert load(folder, query_k3=k3).fingerprint() == load(folder).fingerprint()
+
+
 def test_query_side_survives_saving(folder, tmp_path):
     encoder = load(folder, idf="corpus")
     encoder.save_query_side(tmp_path)
@@ -316,12 +333,12 @@ def test_words_of_another_corpus_are_forgotten(folder, tmp_path):
 @pytest.mark.parametrize("idf", ["training", "corpus"])
 def test_a_frozen_query_side_needs_no_index(folder, tmp_path, idf):
     documents = [lsr.Document(id=str(i), text=text) for i, text in enumerate(TEXTS) if text.strip()]
-    options = EncoderOptions(device="cpu", idf=idf, settings={"terms": "words"})
+    options = EncoderOptions(device="cpu", idf=idf, settings={"terms": "words", "query_k3": 8})
     lsr.build_index(documents, tmp_path / "an.index", str(folder), options=options)
     with lsr.Searcher(tmp_path / "an.index") as searcher:
-        queries = ["boundaries of hypersonic flow", "abx unknown", "the"]
+        queries = ["boundaries of hypersonic flow", "abx unknown, abx", "the"]
         wanted = searcher.encode_queries(queries)
-        side = load(folder, terms="words", idf=idf).query_side
+        side = load(folder, terms="words", idf=idf, query_k3=8).query_side
         (tmp_path / "side").mkdir()
         side.frozen(searcher.index, searcher.index.vocabulary()).save(tmp_path / "side")
     found = lsr.load_query_encoder(tmp_path / "side").encode_queries(queries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def weights_by_term(folder: Path) -> dict[str, float]:
 @pytest.mark.parametrize("idf", ["training", "corpus"])
 def test_inference_free_queries(learned: Path, tmp_path: Path, idf: IdfSource) -> None:
     export_index(learned, "vespa", tmp_path / "out", options=EncoderOptions(idf=idf))
-    query = "photovoltaic panels on a sunny roof, and bread"
+    query = "photovoltaic panels on a sunny roof, and bread and panels"
     with lsr.Searcher(learned, options=EncoderOptions(idf=idf)) as searcher:
         wanted = searcher.encode_queries([query])
         terms = searcher.index.terms(wanted.indices.astype(np.int64))
@@ -58,7 +59,9 @@ def test_inference_free_queries(learned: Path, tmp_path: Path, idf: IdfSource) -
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "query_encoder" / "query_tokenizer.json"))
-    by_hand = {token: table[token] for token in set(tokenizer.encode(query).tokens) if table[token] > 0}
+    counts = Counter(token for token in tokenizer.encode(query).tokens if table[token] > 0)
+    by_hand = {token: table[token] * 9 * n / (8 + n) for token, n in counts.items()}
+    assert "9 n / (8 + n)" in guide
     assert by_hand == pytest.approx(dict(zip(terms, wanted.data.tolist(), strict=True)), rel=1e-6)
 
 
