@@ -50,7 +50,8 @@ def test_inference_free_queries(learned: Path, tmp_path: Path, idf: IdfSource) -
     found = encoder.encode_queries([query])
     assert (found != wanted).nnz == 0
     table = weights_by_term(tmp_path / "out")
-    assert [table[term] for term in terms] == pytest.approx(wanted.data.tolist(), rel=1e-6)
+    times = wanted.data / [table[term] for term in terms]  # "and" and "panels" stand there twice
+    assert sorted(times.tolist()) == pytest.approx([1] * (len(terms) - 2) + [9 * 2 / (8 + 2)] * 2)
     guide = (tmp_path / "out" / "README.md").read_text()
     assert ("corpus IDF as it was" in guide) == (idf == "corpus")
     if "forms of a word share" in guide:
