@@ -80,12 +80,12 @@ def test_changes_equal_building_at_once(
 
 def test_bm25_refreshed_is_what_building_gives(texts: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "an.index"
-    lsr.build_index(documents(texts), folder)
+    lsr.build_index(documents(texts), folder, "bm25")
     lsr.add_documents(documents(EXTRA, 100), folder)
     lsr.delete_documents(["d1", "d100"], folder)
     lsr.compact_index(folder, refresh=True)
     left = [d for d in [*documents(texts), *documents(EXTRA, 100)] if d.id not in ("d1", "d100")]
-    lsr.build_index(left, tmp_path / "whole.index")
+    lsr.build_index(left, tmp_path / "whole.index", "bm25")
     with lsr.Searcher(folder) as changed, lsr.Searcher(tmp_path / "whole.index") as whole:
         assert changed.index.manifest.weighting == whole.index.manifest.weighting
         for query in ("the moon at night", "dogs in the garden", "quick stars over the blue river"):
