@@ -25,7 +25,7 @@ os.environ.setdefault("RAY_DISABLE_MEMORY_MONITOR", "1")
 
 from ray.cluster_utils import Cluster
 
-from lsr.cluster import RayExecutor, build_sharded_index
+from lsr.cluster import RayExecutor, build_sharded_index, planning
 from lsr.cluster.work_folder import work_folder
 from lsr.corpus import read_queries
 from lsr.encoders.options import EncoderOptions
@@ -79,7 +79,12 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--kill", type=int, default=1, help="nodes to kill while documents are encoded")
     parser.add_argument("--after", type=float, default=0.5, help="seconds of encoding before the first dies")
+    parser.add_argument(
+        "--batch", type=int, help="documents a batch: fewer give small corpora several pieces"
+    )
     args = parser.parse_args()
+    if args.batch:
+        planning.BATCH_DOCUMENTS = args.batch
     args.work.mkdir(parents=True, exist_ok=True)
     target = args.work / "sharded.index"
     shutil.rmtree(target, ignore_errors=True)
