@@ -23,8 +23,8 @@ QUERIES = (
     "run a command in a shell and capture its output",
     "remove duplicate spaces and wrap a paragraph of text",
 )
-EXPANDED_QUERY = "open a spreadsheet"
-"""Its best answer is about Excel and shares no word with it: what words alone cannot find."""
+EXPANDED_QUERY = "convert colours"
+"""Its best answer speaks of conversion and color, and shares no word with it."""
 
 
 def add_parser(subparsers: Any) -> None:

@@ -23,7 +23,7 @@ from lsr.errors import UserError
 _log = logging.getLogger("lsr")
 
 # A batch's tokens: more keep the products busy no better, and leave the cache.
-_TOKENS = 512
+_TOKENS = 1024
 _TEXTS = 64
 
 

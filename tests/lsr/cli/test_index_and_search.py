@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import csv
 import json
 from pathlib import Path
@@ -172,13 +173,13 @@ def test_demo_over_one_module_shows_what_words_do_not_find(  # type: ignore[no-u
     tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr(python_docs, "_C_MODULES", ())
-    monkeypatch.setattr(python_docs, "list_sources", lambda: [("csv", Path(csv.__file__))])
+    monkeypatch.setattr(python_docs, "list_sources", lambda: [("colorsys", Path(colorsys.__file__)), ("csv", Path(csv.__file__))])
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--quiet", "--json"]) == 0
     last = json.loads(capsys.readouterr().out)["answers"][-1]
     assert last == {
-        "query": "open a spreadsheet",
-        "ids": ["csv.excel_tab"],
+        "query": "convert colours",
+        "ids": ["colorsys"],
         "bm25": last["bm25"],
         "shares_a_word": False,
     }
