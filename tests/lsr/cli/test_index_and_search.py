@@ -173,7 +173,8 @@ def test_demo_over_one_module_shows_what_words_do_not_find(  # type: ignore[no-u
     tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr(python_docs, "_C_MODULES", ())
-    monkeypatch.setattr(python_docs, "list_sources", lambda: [("colorsys", Path(colorsys.__file__)), ("csv", Path(csv.__file__))])
+    sources = [(module.__name__, Path(module.__file__)) for module in (colorsys, csv)]
+    monkeypatch.setattr(python_docs, "list_sources", lambda: sources)
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--quiet", "--json"]) == 0
     last = json.loads(capsys.readouterr().out)["answers"][-1]
