@@ -113,6 +113,11 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--round", type=int, default=32, help="documents that a form encodes in a turn")
+    parser.add_argument(
+        "--cut-before",
+        action="store_true",
+        help="time passages of --length pieces, not the cutting of longer texts",
+    )
     parser.add_argument("--without-peer", action="store_true", help="leave sentence-transformers out")
     asked = parser.parse_args()
     parts = {name: subset(asked.data / name, asked.documents) for name in asked.names}
@@ -122,8 +127,21 @@ def main() -> None:
         print(
             f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {asked.threads} threads\n"
         )
-        for name, part in parts.items():
-            report(name, part, forms, asked)
+        for name, (ids, texts, *rest) in parts.items():
+            if asked.cut_before:
+                texts = cut_texts(forms["float32"][1], texts, asked.length)
+            report(name, (ids, texts, *rest), forms, asked)
+
+
+def cut_texts(encoder: LearnedEncoder | None, texts: list[str], length: int) -> list[str]:
+    """Return the part of each text that is read, [CLS] and [SEP] among its `length` pieces."""
+    assert encoder is not None
+    encoder.tokenizer.no_truncation()
+    found = encoder.tokenizer.encode_batch(texts, add_special_tokens=False)
+    return [
+        text if len(encoding.ids) <= length - 2 else text[: encoding.offsets[length - 3][1]]
+        for text, encoding in zip(texts, found, strict=True)
+    ]
 
 
 def make_forms(
