@@ -63,17 +63,17 @@ class SparseSystem:
         from lsr.encoders import load_encoder
 
         # The vocabulary of bm25 grows with a corpus: each index gets an encoder of its own (a learned one
-        # forgets another corpus's words by itself). The index
-        # serves any IDF; which one queries take is said when it is opened.
+        # forgets another corpus's words by itself). The index serves any IDF; which one queries take is
+        # said when it is opened.
         if self._loaded is None or self._loaded.weighting == "frequency":
             self._loaded = load_encoder(self._source, replace(self._options, idf=None))
         return self._loaded
 
     @cached_property
-    def _default_fingerprint(self) -> str:
+    def _default(self) -> Encoder:
         from lsr.encoders import load_encoder
 
-        return load_encoder(DEFAULT_ENCODER, replace(self._options, idf=None)).fingerprint()
+        return load_encoder(DEFAULT_ENCODER, replace(self._options, idf=None))
 
     def identity(self) -> dict[str, Any]:
         """Return what its rankings depend on, the encoder's fingerprint and settings first of all."""
@@ -83,7 +83,8 @@ class SparseSystem:
             return {
                 "kind": "sparse",
                 "encoder": None,
-                "fingerprint": self._default_fingerprint,
+                "fingerprint": self._default.fingerprint(),
+                "settings": self._default.settings,
                 "idf": self._options.idf,
                 "code": ranking_code(),
             }
